@@ -1,0 +1,365 @@
+"""The ``.minr`` archive: a JSON index beside a folder with one file of weights per time step.
+
+``run.minr`` names what the steps share (series, grid, network, value range); ``run/`` holds
+``step_000012.safetensors`` files and the prior. Every step file repeats the index's shared part
+in its own header, so the index can be rebuilt from the steps, and a process that was killed
+between writing a step and the index loses nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .config import SirenConfig
+from .decode import decode_grid
+from .device import find_device
+from .errors import ArchiveError, MetaINRError
+from .grid import Grid
+from .hashing import file_sha256, fingerprint
+from .layout import BrickLayout
+from .metrics import psnr
+from .series import Progress, Range, no_progress
+from .siren import Siren
+from .storage import (
+    load_siren,
+    make_folder,
+    read_metadata,
+    save_tensors,
+    siren_tensors,
+    write_atomically,
+)
+
+FORMAT_VERSION = 1
+_INDEX_INTERVAL = 2.0  # seconds between writes of the index while steps are added
+
+
+@dataclass(frozen=True)
+class Header:
+    """What all steps of an archive share.
+
+    ``value_range`` is mapped to the networks' [-1, 1]. ``times``: of all steps of the series,
+    encoded or not. ``grid``: as ``Grid.to_json``.
+    """
+
+    array: str
+    components: int
+    grid: Grid
+    siren: SirenConfig
+    value_range: Range
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Header:
+        return cls(
+            array=str(data["array"]),
+            components=int(data["components"]),
+            grid=Grid.from_json(data["grid"]),
+            siren=SirenConfig.from_json(data["siren"]),
+            value_range=Range(**{k: tuple(v) for k, v in data["value_range"].items()}),
+        )
+
+    @property
+    def identity(self) -> str:
+        return fingerprint(self.to_json())
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """Figures of one encoded step; errors are those of what ``decode`` returns.
+
+    ``psnr``: over the step's own range; ``psnr_series``: over the range of the whole series (dB).
+    ``max_error``: in the data's units. ``seconds``: of the fit loop. ``bytes``: of the step's
+    file; ``ratio``: float32 bytes of the volume over them. ``epochs``: passes spent. ``data``:
+    fingerprint of the step's time and values, ``settings``: of all that the weights depend on.
+    """
+
+    step: int
+    time: float
+    psnr: float
+    psnr_series: float
+    max_error: float
+    seconds: float
+    epochs: int
+    mean_squared_error: float
+    value_low: tuple[float, ...]
+    value_high: tuple[float, ...]
+    data: str
+    settings: str
+    bytes: int = 0
+    ratio: float = 0.0
+    sha256: str = ""
+
+    @property
+    def value_range(self) -> Range:
+        return Range(tuple(self.value_low), tuple(self.value_high))
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields; an infinite PSNR (no error at all) is null, since JSON has no infinity."""
+        data = asdict(self)
+        for name in ("psnr", "psnr_series"):
+            data[name] = data[name] if math.isfinite(data[name]) else None
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> StepRecord:
+        record = cls(**data)
+        error = record.mean_squared_error
+        return dataclasses.replace(record, psnr=psnr(error, record.value_range.width))
+
+
+class Archive:
+    """A ``.minr`` archive, open for decoding and for adding steps."""
+
+    def __init__(
+        self, path: Path, header: Header, records: Mapping[int, StepRecord], info: Mapping[str, Any]
+    ):
+        self.path = path
+        self.header = header
+        self._records = dict(records)
+        self.info = dict(info)
+        self.layout = BrickLayout.of(header.grid.dims, header.siren.brick_size)
+        self._index_written = 0.0
+
+    @property
+    def folder(self) -> Path:
+        return self.path.with_suffix("")
+
+    @property
+    def grid(self) -> Grid:
+        return self.header.grid
+
+    @property
+    def array(self) -> str:
+        return self.header.array
+
+    @property
+    def components(self) -> int:
+        return self.header.components
+
+    @property
+    def records(self) -> list[StepRecord]:
+        """One row per encoded step, in step order."""
+        return [self._with_series_range(self._records[s]) for s in self.steps]
+
+    @property
+    def steps(self) -> list[int]:
+        return sorted(self._records)
+
+    @property
+    def times(self) -> list[float]:
+        return [self._records[s].time for s in self.steps]
+
+    @property
+    def series_range(self) -> Range:
+        """Range of the series' values, as far as known: never less than the encoded steps'."""
+        known = [Range(**{k: tuple(v) for k, v in self.info["series_range"].items()})]
+        return Range.union(known + [r.value_range for r in self._records.values()])
+
+    @property
+    def total_bytes(self) -> int:
+        """Of the steps, the prior and the index on disk."""
+        shared = [self.path, self.folder / "prior.safetensors"]
+        return sum(r.bytes for r in self._records.values()) + sum(
+            p.stat().st_size for p in shared if p.exists()
+        )
+
+    @property
+    def ratio(self) -> float:
+        """float32 bytes of the encoded volumes over ``total_bytes``."""
+        volumes = len(self._records) * self.grid.voxels * self.components
+        return 4 * volumes / max(self.total_bytes, 1)
+
+    def record(self, step: int) -> StepRecord:
+        if step not in self._records:
+            raise ArchiveError(f"{self.path} holds no step {step}; it holds {_shorten(self.steps)}")
+        return self._with_series_range(self._records[step])
+
+    def _with_series_range(self, record: StepRecord) -> StepRecord:
+        value = psnr(record.mean_squared_error, self.series_range.width)
+        return dataclasses.replace(record, psnr_series=value)
+
+    def step_path(self, step: int) -> Path:
+        return self.folder / f"step_{step:06d}.safetensors"
+
+    # Writing
+
+    @classmethod
+    def create(cls, path: str | Path, header: Header, info: Mapping[str, Any]) -> Archive:
+        """A new archive without steps; replaces an index that is there."""
+        archive = cls(_checked(path), header, {}, info)
+        make_folder(archive.folder)
+        archive.write_index()
+        return archive
+
+    def write_step(self, record: StepRecord, siren: Siren) -> StepRecord:
+        """Writes one step's file, then the index; returns the record with the file's figures."""
+        metadata = {
+            "kind": "step",
+            "version": FORMAT_VERSION,
+            "header": self.header.to_json(),
+            "info": self.info,
+            "record": record.to_json(),
+        }
+        path = self.step_path(record.step)
+        save_tensors(path, siren_tensors(siren), metadata)
+        self._records[record.step] = _with_file(record, path, self.header)
+        if time.monotonic() - self._index_written > _INDEX_INTERVAL:
+            self.write_index()
+        return self.record(record.step)
+
+    def write_index(self) -> None:
+        """Writes ``run.minr``. Steps that other processes added meanwhile are found on opening."""
+        x, y, z = self.layout.axes
+        index = {
+            "format": "minr",
+            "version": FORMAT_VERSION,
+            **self.header.to_json(),
+            "bricks": {
+                "shape": self.layout.brick_shape,
+                "starts": {"x": x.starts, "y": y.starts, "z": z.starts},
+            },
+            "info": self.info,
+            "identity": self.header.identity,
+            "steps": [r.to_json() for r in self.records],
+        }
+        write_atomically(self.path, json.dumps(index, indent=1).encode())
+        self._index_written = time.monotonic()
+
+    # Reading
+
+    @classmethod
+    def open(cls, path: str | Path) -> Archive:
+        """Opens an archive; adds finished steps that the index does not name yet.
+
+        Raises ArchiveError when the file is none, is damaged, or is of a newer format.
+        """
+        path = _checked(path)
+        if not path.exists() and any(path.with_suffix("").glob("step_*.safetensors")):
+            return cls._rebuild(path)
+        try:
+            data = json.loads(path.read_bytes())
+            if not isinstance(data, dict) or data.get("format") != "minr":
+                raise ArchiveError(f"{path} is no .minr archive")
+            if int(data["version"]) > FORMAT_VERSION:
+                raise ArchiveError(
+                    f"{path} has format version {data['version']}; this Meta-INR reads up to"
+                    f" {FORMAT_VERSION}: update it"
+                )
+            header = Header.from_json(data)
+            records = {int(r["step"]): StepRecord.from_json(r) for r in data["steps"]}
+            archive = cls(path, header, records, data["info"])
+            archive.series_range  # noqa: B018  (a damaged range shows here, not in the middle)
+        except FileNotFoundError as error:
+            raise ArchiveError(f"{path} does not exist") from error
+        except OSError as error:
+            raise ArchiveError(f"{path} cannot be read: {error.strerror or error}") from error
+        except (ArchiveError, KeyError, TypeError, ValueError, RecursionError) as error:
+            if isinstance(error, ArchiveError):
+                raise
+            raise ArchiveError(f"{path} is damaged: {error!r}") from error
+        except MetaINRError as error:
+            raise ArchiveError(f"{path} is damaged: {error}") from error
+        archive._adopt_steps()
+        return archive
+
+    @classmethod
+    def _rebuild(cls, path: Path) -> Archive:
+        """The archive of a folder of steps whose index is lost."""
+        first = min(path.with_suffix("").glob("step_*.safetensors"))
+        try:
+            metadata = read_metadata(first)
+            archive = cls(path, Header.from_json(metadata["header"]), {}, metadata["info"])
+        except (MetaINRError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ArchiveError(f"{path} is lost and {first} cannot replace it: {error}") from error
+        archive._adopt_steps()
+        archive.write_index()
+        return archive
+
+    def _adopt_steps(self) -> None:
+        """Takes in step files of this archive that the index does not describe as they are.
+
+        That is what a process leaves that was stopped between writing a step and the index, or
+        another process that works on other steps.
+        """
+        for path in sorted(self.folder.glob("step_*.safetensors")):
+            number = path.stem.removeprefix("step_")
+            known = self._records.get(int(number)) if number.isdecimal() else None
+            if not number.isdecimal() or path != self.step_path(int(number)):
+                continue
+            if known is not None and known.bytes == path.stat().st_size:
+                continue
+            try:
+                metadata = read_metadata(path)
+                header = Header.from_json(metadata["header"])
+                record = StepRecord.from_json(metadata["record"])
+            except (MetaINRError, KeyError, TypeError, ValueError, AttributeError):
+                # Damaged or foreign: reported when somebody asks for this very step.
+                continue
+            if header == self.header and record.step == int(number):
+                self._records[record.step] = _with_file(record, path, header)
+        for step in [s for s in self._records if not self.step_path(s).exists()]:
+            del self._records[step]
+
+    def load_step(self, step: int) -> Siren:
+        """The networks of one step. Raises ArchiveError when its file is missing or damaged."""
+        record, path = self.record(step), self.step_path(step)
+        header = self.header
+        try:
+            if file_sha256(path) != record.sha256:
+                raise ArchiveError(
+                    f"{path} is not the file the archive recorded (its sha256 differs);"
+                    f" encode step {step} again"
+                )
+            return load_siren(path, header.siren, header.components, self.layout.bricks)
+        except OSError as error:
+            raise ArchiveError(f"{path} cannot be read: {error.strerror or error}") from error
+
+    def decode(
+        self,
+        step: int,
+        grid: Grid | None = None,
+        *,
+        device: str = "auto",
+        progress: Progress = no_progress,
+    ) -> np.ndarray:
+        """Values of one step on ``grid`` (None: the original one).
+
+        Returns ``(nz, ny, nx, components)`` float32 in the data's units. ``grid`` is one that
+        ``Archive.grid`` was resampled or cropped to. Raises ArchiveError, MetaINRError.
+        """
+        siren = self.load_step(step).to(find_device(device))
+        positions = self.grid.index_coordinates(grid or self.grid)
+        centre, half = self.header.value_range.scale()
+        return decode_grid(siren, self.layout, positions, centre, half, progress)
+
+
+def _with_file(record: StepRecord, path: Path, header: Header) -> StepRecord:
+    size = path.stat().st_size
+    raw = header.grid.voxels * header.components * 4
+    return dataclasses.replace(record, bytes=size, ratio=raw / size, sha256=file_sha256(path))
+
+
+def _checked(path: str | Path) -> Path:
+    path = Path(path)
+    if path.suffix != ".minr":
+        raise ArchiveError(f"{path}: an archive's name ends in .minr")
+    return path
+
+
+def _shorten(steps: list[int]) -> str:
+    if not steps:
+        return "none"
+    if steps == list(range(steps[0], steps[-1] + 1)):
+        return f"steps {steps[0]} to {steps[-1]}"
+    return "steps " + ", ".join(map(str, steps[:10])) + (" …" if len(steps) > 10 else "")

@@ -1,0 +1,237 @@
+"""Settings of the three stages: frozen, checked when built, stored in what they produced.
+
+The fields' names are also the command line's flags (with dashes) and, in CamelCase, the
+properties of the ParaView filters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from .errors import SettingsError
+
+PRESETS = ("default", "paper")
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "fp32", "bf16")
+OPTIMIZERS = ("adam", "muon")
+
+Config = TypeVar("Config", bound="_Config")
+
+
+def _require(ok: bool, name: str, value: object, expected: str) -> None:
+    if not ok:
+        raise SettingsError(f"{name} is {value!r}; expected {expected}")
+
+
+def _one_of(name: str, value: str, choices: Collection[str]) -> None:
+    _require(value in choices, name, value, "one of " + ", ".join(choices))
+
+
+def _finite_positive(name: str, value: float) -> None:
+    _require(math.isfinite(value) and value > 0, name, value, "a finite number above 0")
+
+
+class _Config:
+    """What all settings share: a round trip through JSON that refuses unknown fields."""
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_json(cls: type[Config], data: Mapping[str, Any]) -> Config:
+        fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        unknown = sorted(set(data) - set(fields))
+        if unknown:
+            raise SettingsError(f"unknown {cls.__name__} field {unknown[0]!r}; a newer file?")
+        try:
+            return cls(**data)
+        except TypeError as error:
+            raise SettingsError(f"{cls.__name__} cannot be read: {error}") from error
+
+
+@dataclass(frozen=True)
+class SirenConfig(_Config):
+    """Shape of one network and the bricks it is used for.
+
+    ``brick_size``: edge of a brick in voxels, 0 for one network over the whole volume.
+    ``hidden_layers``: products of width × width; the network is 3-width-width×hidden_layers-C.
+    ``omega_0``: frequency of the sine (Sitzmann et al. 2020). ``first_scale``: range of the
+    first layer's random weights, relative to theirs.
+    """
+
+    width: int = 64
+    hidden_layers: int = 3
+    omega_0: float = 30.0
+    first_scale: float = 0.5
+    brick_size: int = 0
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.width <= 4096, "width", self.width, "1 to 4096")
+        _require(0 <= self.hidden_layers <= 32, "hidden_layers", self.hidden_layers, "0 to 32")
+        _finite_positive("omega_0", self.omega_0)
+        _finite_positive("first_scale", self.first_scale)
+        size = self.brick_size
+        _require(size == 0 or size >= 4, "brick_size", size, "0 (whole volume) or at least 4")
+
+    def parameters(self, components: int) -> int:
+        """Weights and biases of one network with ``components`` outputs."""
+        width = self.width
+        return 4 * width + self.hidden_layers * width * (width + 1) + (width + 1) * components
+
+
+@dataclass(frozen=True)
+class PretrainConfig(_Config):
+    """How the prior is learned.
+
+    ``siren``: the network; None chooses it from the grid (``layout.choose_siren``).
+    ``sampling``: ``random`` keeps a fixed random ``fraction`` of the voxels of each task, drawn
+    once; ``lattice`` keeps every ``lambda_s``-th voxel per axis. Both use every ``lambda_t``-th
+    time step. ``fraction`` 0 means 1 / lambda_s³; 1 reads all voxels, so that every minibatch is
+    drawn afresh. ``outer``: ``reptile``, ``fomaml``, ``maml``, or ``pooled`` (plain training on
+    the same voxels, no inner loop: the *pretrained* baseline). ``outer_steps`` rounds of
+    ``tasks`` tasks each (0: all tasks), ``inner_steps`` minibatches of ``batch_size`` voxels per
+    task (with ``lattice``: passes over the task's voxels, as in the published code).
+    ``learning_rate`` is the inner rate, falling along a cosine to ``inner_floor`` of itself.
+    ``outer_learning_rate``: Adam's rate on the outer gradient; 0 moves the weights toward the
+    tasks' mean by a factor that falls from 1 to 0 over the rounds (Reptile only).
+    """
+
+    siren: SirenConfig | None = None
+    sampling: str = "random"
+    lambda_s: int = 4
+    lambda_t: int = 2
+    fraction: float = 0.0
+    outer: str = "reptile"
+    outer_steps: int = 120
+    inner_steps: int = 16
+    tasks: int = 8
+    batch_size: int = 4096
+    optimizer: str = "muon"
+    learning_rate: float = 1e-3
+    inner_floor: float = 0.1
+    outer_learning_rate: float = 0.0
+    device: str = "auto"
+    precision: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.siren, Mapping):
+            object.__setattr__(self, "siren", SirenConfig.from_json(self.siren))
+        _one_of("sampling", self.sampling, ("random", "lattice"))
+        _one_of("outer", self.outer, ("reptile", "fomaml", "maml", "pooled"))
+        for name in ("lambda_s", "lambda_t", "outer_steps", "inner_steps", "batch_size"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _require(self.tasks >= 0, "tasks", self.tasks, "0 (all) or more")
+        _require(0 <= self.fraction <= 1, "fraction", self.fraction, "0 (1/lambda_s³) to 1")
+        _finite_positive("learning_rate", self.learning_rate)
+        _require(0 <= self.inner_floor <= 1, "inner_floor", self.inner_floor, "0 to 1")
+        rate = self.outer_learning_rate
+        _require(math.isfinite(rate) and rate >= 0, "outer_learning_rate", rate, "0 or more")
+        _require(
+            rate > 0 or self.outer in ("reptile", "pooled"),
+            "outer_learning_rate",
+            rate,
+            f"above 0, which outer={self.outer} needs",
+        )
+        _check_common(self)
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> PretrainConfig:
+        """The settings called ``default`` or ``paper``, with ``changes`` to single fields."""
+        return cls(**{**_preset(_PRETRAIN_PRESETS, name), **changes})
+
+
+@dataclass(frozen=True)
+class EncodeConfig(_Config):
+    """How a time step is fitted.
+
+    ``siren``: the network when there is no prior; None chooses it from the grid. ``epochs``
+    passes over all voxels in minibatches of ``batch_size`` voxels per network, at
+    ``learning_rate`` falling to 0 along a cosine (``schedule``). ``target_psnr``: stop when the
+    PSNR over the series' range reaches this many dB (0: never); the passes are then spent in
+    rounds of 1, 1, 2, 4 … each with its own decay. ``init``: ``meta`` or ``pretrained`` start
+    from a prior of that kind, ``random`` from none, ``previous`` from the step before, with
+    every ``key_interval``-th step starting from the prior (or from random weights).
+    """
+
+    siren: SirenConfig | None = None
+    init: str = "meta"
+    epochs: int = 4
+    batch_size: int = 8192
+    optimizer: str = "muon"
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    target_psnr: float = 0.0
+    key_interval: int = 8
+    device: str = "auto"
+    precision: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.siren, Mapping):
+            object.__setattr__(self, "siren", SirenConfig.from_json(self.siren))
+        _one_of("init", self.init, ("meta", "pretrained", "random", "previous"))
+        _one_of("schedule", self.schedule, ("cosine", "constant"))
+        for name in ("epochs", "batch_size", "key_interval"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _finite_positive("learning_rate", self.learning_rate)
+        target = self.target_psnr
+        _require(math.isfinite(target) and target >= 0, "target_psnr", target, "0 (none) or more")
+        _check_common(self)
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> EncodeConfig:
+        """The settings called ``default`` or ``paper``, with ``changes`` to single fields."""
+        return cls(**{**_preset(_ENCODE_PRESETS, name), **changes})
+
+
+def _check_common(config: PretrainConfig | EncodeConfig) -> None:
+    _one_of("optimizer", config.optimizer, OPTIMIZERS)
+    _one_of("device", config.device, DEVICES)
+    _one_of("precision", config.precision, PRECISIONS)
+    _require(0 <= config.seed < 2**31, "seed", config.seed, "0 to 2147483647")
+
+
+PAPER_SIREN = SirenConfig(width=256, hidden_layers=5, first_scale=1.0)
+
+# Section 4 of arXiv 2502.09669 and its released code. Tasks are all sampled time steps.
+_PRETRAIN_PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "paper": {
+        "siren": PAPER_SIREN,
+        "sampling": "lattice",
+        "lambda_s": 4,
+        "lambda_t": 2,
+        "outer": "reptile",
+        "outer_steps": 500,
+        "inner_steps": 16,
+        "tasks": 0,
+        "batch_size": 50_000,
+        "optimizer": "adam",
+        "learning_rate": 1e-4,
+        "inner_floor": 1.0,
+        "outer_learning_rate": 1e-4,
+        "precision": "fp32",
+    },
+}
+_ENCODE_PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "paper": {
+        "siren": PAPER_SIREN,
+        "epochs": 16,
+        "batch_size": 50_000,
+        "optimizer": "adam",
+        "learning_rate": 1e-5,
+        "schedule": "constant",
+        "precision": "fp32",
+    },
+}
+
+
+def _preset(presets: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
+    _one_of("preset", name, PRESETS)
+    return presets[name]

@@ -1,0 +1,38 @@
+"""The errors of this package: one base class, one line each.
+
+A message says what is wrong, where, what was found, what was expected and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class MetaINRError(Exception):
+    """Base class of every error that bad input or a bad environment can cause."""
+
+
+class SettingsError(MetaINRError):
+    """A setting is out of its range, or two settings contradict each other."""
+
+
+class SeriesError(MetaINRError):
+    """A time series cannot be read, or its steps do not fit together."""
+
+
+class PriorError(MetaINRError):
+    """A prior file cannot be read, or does not fit the series or the network."""
+
+
+class ArchiveError(MetaINRError):
+    """A ``.minr`` archive cannot be read or written, or holds another series."""
+
+
+class DeviceError(MetaINRError):
+    """The device or precision asked for is not there."""
+
+
+class LaunchError(MetaINRError):
+    """ParaView cannot be found or cannot use this Python environment."""
+
+
+class Cancelled(MetaINRError):
+    """Raised by a progress callback to stop a computation; what is finished is kept."""

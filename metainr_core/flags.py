@@ -1,0 +1,133 @@
+"""Command-line flags made from the settings' fields."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import Any, TypeVar
+
+from . import config as settings
+from .config import EncodeConfig, PretrainConfig, SirenConfig
+from .errors import SettingsError
+from .layout import choose_siren
+from .series import Series, open_series
+
+Stage = TypeVar("Stage", PretrainConfig, EncodeConfig)
+
+_CHOICES = {
+    "sampling": ("random", "lattice"),
+    "outer": ("reptile", "fomaml", "maml", "pooled"),
+    "optimizer": settings.OPTIMIZERS,
+    "schedule": ("cosine", "constant"),
+    "init": ("meta", "pretrained", "random", "previous"),
+    "device": settings.DEVICES,
+    "precision": settings.PRECISIONS,
+}
+_HELP = {
+    "sampling": "which voxels the prior is learned from",
+    "lambda_s": "keep one voxel in N along each axis (random: 1/N³ of all)",
+    "lambda_t": "use every N-th time step",
+    "fraction": "share of voxels kept, instead of 1/lambda_s³",
+    "outer": "outer update; pooled is plain training without inner loop",
+    "outer_steps": "rounds of the outer loop",
+    "inner_steps": "K, minibatches per task and round",
+    "tasks": "tasks per round; 0 takes all",
+    "batch_size": "voxels per network and minibatch",
+    "optimizer": "muon: Muon on hidden matrices, Adam on the rest",
+    "learning_rate": "rate of the fit (pretrain: of the inner loop)",
+    "inner_floor": "share of the inner rate left at the end of the inner loop",
+    "outer_learning_rate": "Adam's rate on the outer gradient; 0 moves to the tasks' mean",
+    "init": "what a step starts from (default: the prior's kind, or random without one)",
+    "epochs": "passes over all voxels of a step, at most",
+    "schedule": "how the learning rate falls",
+    "target_psnr": "stop at this PSNR over the series' range, in dB",
+    "key_interval": "with init previous: every N-th step starts from the prior",
+    "device": "where to compute",
+    "precision": "of the products in training",
+    "seed": "of every random draw",
+}
+
+
+def add_series_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "series", metavar="SERIES", help=".pvd, quoted glob of .vti, or folder with dataset.json"
+    )
+    parser.add_argument("--array", help="point or cell array (default: the only one)")
+    parser.add_argument(
+        "--ignore-nonfinite",
+        action="store_true",
+        help="replace NaN and infinities by the step's mean instead of refusing them",
+    )
+
+
+def series_from(options: argparse.Namespace) -> Series:
+    return open_series(options.series, options.array, ignore_nonfinite=options.ignore_nonfinite)
+
+
+def add_network_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("network", "chosen from the grid (or the preset) if left out")
+    group.add_argument(
+        "--brick-size",
+        type=int,
+        metavar="N",
+        help="edge of a brick in voxels; 0: one network for the whole volume",
+    )
+    group.add_argument("--width", type=int, metavar="N")
+    group.add_argument("--hidden-layers", type=int, metavar="N")
+    group.add_argument("--omega-0", type=float, metavar="X")
+    group.add_argument(
+        "--target-ratio", type=float, metavar="R", help="compression ratio that picks the width"
+    )
+
+
+def add_settings_flags(parser: argparse.ArgumentParser, stage: type[Stage]) -> None:
+    parser.add_argument("--preset", choices=settings.PRESETS, default="default")
+    group = parser.add_argument_group("training", "what is left out comes from the preset")
+    for field in dataclasses.fields(stage):
+        if field.name == "siren":
+            continue
+        choices = _CHOICES.get(field.name)
+        kind: dict[str, Any] = {"choices": choices}
+        if choices is None:
+            kind = {"type": type(field.default), "metavar": "N" if field.type == "int" else "X"}
+        text = f"{_HELP[field.name]} (default preset: {field.default})"
+        if field.name == "init":
+            text = _HELP["init"]
+        group.add_argument("--" + field.name.replace("_", "-"), help=text, **kind)
+
+
+def settings_from(
+    options: argparse.Namespace, stage: type[Stage], series: Series, base: SirenConfig | None = None
+) -> Stage:
+    """Settings of a stage: explicit flags before the preset, network flags before ``base``."""
+    names = [f.name for f in dataclasses.fields(stage) if f.name != "siren"]
+    given = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
+    config = stage.preset(options.preset, **given)
+    network = {
+        n: getattr(options, n)
+        for n in ("brick_size", "width", "hidden_layers", "omega_0", "target_ratio")
+        if getattr(options, n) is not None
+    }
+    if base is not None and not network:
+        return dataclasses.replace(config, siren=None)
+    siren = choose_siren(series.grid, series.components, base=base or config.siren, **network)
+    return dataclasses.replace(config, siren=siren)
+
+
+def parse_steps(text: str | None, count: int) -> list[int] | None:
+    """``0:10:2`` (as a Python slice of 0 … count - 1), ``3,5,8``, or both joined by commas."""
+    if text is None:
+        return None
+    steps: list[int] = []
+    try:
+        for part in text.split(","):
+            if ":" in part:
+                bounds = [int(p) if p.strip() else None for p in part.split(":")]
+                steps += range(count)[slice(*bounds)]
+            else:
+                steps.append(int(part))
+    except (ValueError, TypeError) as error:
+        raise SettingsError(f"--steps is {text!r}; expected 0:10:2 or 3,5,8") from error
+    if not steps:
+        raise SettingsError(f"--steps {text} names no step; there are {count}")
+    return sorted(set(steps))

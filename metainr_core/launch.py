@@ -1,0 +1,165 @@
+"""Start ParaView with this package and its plugin on their paths.
+
+    metainr paraview [ARGS...]
+    metainr pvpython SCRIPT [ARGS...]
+    metainr pvbatch  SCRIPT [ARGS...]
+
+ParaView is the one named by `--paraview PATH` (first argument), else by the environment variable
+PARAVIEW_HOME, else the one on the PATH. The plugin is loaded by the host itself (PV_PLUGIN_PATH),
+so that scripts use `paraview.simple.MetaINRPretrain(...)` without a LoadPlugin.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from .errors import LaunchError
+
+PROGRAMS = ("paraview", "pvpython", "pvbatch")
+XML_NAME = "MetaINR.xml"
+# What the plugin imports. torch comes first: its folder is the virtual environment, which has to
+# be before the system's modules (an older sympy there breaks torch.optim).
+PACKAGES = ("torch", "safetensors", "tqdm", "metainr_core", "metainr_paraview")
+
+
+def main(program: str, args: Sequence[str]) -> int:
+    """Replace this process by a program of ParaView, so nothing is ever returned.
+
+    program: one of `PROGRAMS`. args: its arguments, behind an optional `--paraview PATH`.
+    Raises LaunchError when ParaView or the plugin is missing, or ParaView's Python is another.
+    """
+    home, rest = split_home(args, os.environ)
+    executable = find_program(program, home)
+    check_python(executable)
+    environment = host_environment(os.environ, package_folders(PACKAGES), xml_folder())
+    sys.stdout.flush()
+    os.execve(executable, [str(executable), *rest], environment)
+
+
+def split_home(
+    args: Sequence[str], environment: Mapping[str, str]
+) -> tuple[Path | None, list[str]]:
+    """Where ParaView is said to be (None: on the PATH), and the arguments for ParaView."""
+    rest = list(args)
+    if rest and rest[0] == "--paraview":
+        if len(rest) < 2:
+            raise LaunchError("--paraview: expected the folder where ParaView is installed")
+        return Path(rest[1]), rest[2:]
+    if rest and rest[0].startswith("--paraview="):
+        return Path(rest[0].partition("=")[2]), rest[1:]
+    home = environment.get("PARAVIEW_HOME")
+    return (Path(home) if home else None), rest
+
+
+def find_program(program: str, home: Path | None) -> Path:
+    """The executable: in `home` or its `bin` (on macOS `Contents/bin`), else on the PATH."""
+    if program not in PROGRAMS:
+        raise LaunchError(f"program: got {program!r}, expected one of {', '.join(PROGRAMS)}")
+    if home is None:
+        found = shutil.which(program)
+        cure = "install ParaView (Debian, Ubuntu: apt install paraview python3-paraview), or say "
+        cure += "where it is: --paraview FOLDER or PARAVIEW_HOME=FOLDER"
+        where = "the PATH"
+    else:
+        folders = (home, home / "bin", home / "Contents" / "bin")
+        found = shutil.which(program, path=os.pathsep.join(map(str, folders)))
+        cure = "give the folder that holds ParaView's bin"
+        where = f"{home} and {home / 'bin'}"
+    if found is None:
+        raise LaunchError(f"{program} is not in {where}; {cure}")
+    return Path(found).absolute()
+
+
+def check_python(executable: Path) -> None:
+    """Check that the host runs the Python version that this environment is made for.
+
+    Compiled modules (torch) load only into the Python version that they were built for.
+    """
+    pvpython = executable.with_name("pvpython" + executable.suffix)
+    if not pvpython.exists():  # a build without pvpython: nothing to ask
+        return
+    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
+    theirs = host_python(pvpython)
+    if theirs != ours:
+        raise LaunchError(
+            f"{pvpython} runs Python {theirs} but this environment has {ours}; make a virtual "
+            f"environment with Python {theirs} and install metainr there"
+        )
+
+
+def host_python(pvpython: Path) -> str:
+    """The `major.minor` version of the Python inside pvpython."""
+    question = "import sys; print('python', '.'.join(map(str, sys.version_info[:2])))"
+    environment = {name: value for name, value in os.environ.items() if name != "PV_PLUGIN_PATH"}
+    result = subprocess.run(
+        [pvpython, "-c", question], capture_output=True, text=True, env=environment
+    )
+    for line in result.stdout.splitlines():
+        name, _, version = line.partition(" ")
+        if name == "python":
+            return version
+    raise LaunchError(
+        f"{pvpython} does not start: {(result.stderr or result.stdout).strip()[-300:]!r}; "
+        "check that ParaView works by itself"
+    )
+
+
+def package_folders(packages: Iterable[str]) -> list[Path]:
+    """The folders to put on the host's PYTHONPATH for it to import these packages.
+
+    Looked up, not imported: the plugin's modules need VTK, which may be absent here.
+    """
+    folders: list[Path] = []
+    for name in packages:
+        folder = _package_folder(name).parent
+        if folder not in folders:
+            folders.append(folder)
+    for folder in folders:
+        # pip's vtk, unless it is the distribution's folder, which holds ParaView's VTK.
+        if (folder / "vtkmodules").is_dir() and not (folder / "paraview").is_dir():
+            raise LaunchError(
+                f"{folder} holds pip's vtk, which cannot share a process with ParaView's; "
+                "pip uninstall vtk, or install metainr in an environment without it"
+            )
+    return folders
+
+
+def xml_folder() -> Path:
+    """The folder that holds the plugin's XML and nothing else."""
+    package = _package_folder("metainr_paraview")
+    # Inside the installed package; beside plugin/ in the source tree.
+    candidates = (package / "xml", package.parent.parent / "xml")
+    for folder in candidates:
+        if (folder / XML_NAME).is_file():
+            return folder
+    raise LaunchError(f"{XML_NAME} is not in {candidates[0]} or {candidates[1]}; reinstall metainr")
+
+
+def host_environment(
+    environment: Mapping[str, str], modules: Iterable[Path], plugins: Path
+) -> dict[str, str]:
+    """A copy of the environment with our folders in front of what the user has set."""
+    result = dict(environment)
+    result["PYTHONPATH"] = _prepend(modules, result.get("PYTHONPATH"))
+    result["PV_PLUGIN_PATH"] = _prepend([plugins], result.get("PV_PLUGIN_PATH"))
+    return result
+
+
+def _prepend(folders: Iterable[Path], old: str | None) -> str:
+    return os.pathsep.join([*map(str, folders), *([old] if old else [])])
+
+
+def _package_folder(name: str) -> Path:
+    spec = find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise LaunchError(
+            f"{name} is not installed for {sys.executable}; install metainr there, "
+            "or start from the environment that has it"
+        )
+    return Path(next(iter(spec.submodule_search_locations))).absolute()

@@ -1,0 +1,289 @@
+"""Learning the prior: Reptile, first-order and full MAML, and pooled training."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .config import PretrainConfig, SirenConfig
+from .device import find_device, find_dtype
+from .errors import Cancelled, MetaINRError, PriorError
+from .hashing import fingerprint
+from .layout import BrickLayout, choose_siren
+from .optim import Adam, cosine
+from .prior import Prior
+from .sampling import TaskSamples, coordinates, draw_samples
+from .series import Progress, Series, no_progress
+from .siren import Siren, initialize, loss_and_gradients, mean_squared_errors
+from .training import Trainer, random_generator
+
+# Tasks that are adapted at once; more are done in turn, which only costs memory less.
+_TASKS_AT_ONCE = 64
+
+# Sums over tasks for the outer update, and each task's loss before and after the inner loop.
+_Adapted = tuple[list[Tensor], Tensor, Tensor]
+
+
+def pretrain(
+    series: Series,
+    config: PretrainConfig | None = None,
+    path: str | Path | None = None,
+    *,
+    progress: Progress = no_progress,
+) -> Prior:
+    """Learns initial weights for the networks of ``series`` from a sparse sample of it.
+
+    With ``path`` the prior is saved there. A finished prior of the same data and settings that
+    is already there is returned without training; an unfinished one is continued, with the same
+    result as without the interruption. When ``progress`` raises ``Cancelled``, the finished
+    rounds are saved and the exception goes on. Raises MetaINRError on bad input.
+    """
+    config = config or PretrainConfig()
+    device = find_device(config.device)
+    siren_config = config.siren or choose_siren(series.grid, series.components)
+    layout = BrickLayout.of(series.grid.dims, siren_config.brick_size)
+    samples = draw_samples(series, layout, config, lambda f, m: progress(0.1 * f, m))
+    prior = _start(series, config, siren_config, samples, path)
+    if prior.finished:
+        progress(1.0, f"{path} already holds this prior")
+        return prior
+    rounds = _Rounds(prior, samples, device)
+    try:
+        while not rounds.finished:
+            rounds.run()
+            progress(0.1 + 0.9 * rounds.fraction, rounds.message)
+    except Cancelled:
+        if path is not None and rounds.history:
+            rounds.prior().save(path)
+        raise
+    prior = rounds.prior()
+    if path is not None:
+        prior.save(path)
+    return prior
+
+
+def _start(
+    series: Series,
+    config: PretrainConfig,
+    siren_config: SirenConfig,
+    samples: TaskSamples,
+    path: str | Path | None,
+) -> Prior:
+    """What ``path`` holds of this very training, or a prior without a round."""
+    settings = config.to_json()
+    settings.update(siren=siren_config.to_json(), device=None)
+    identity = fingerprint(settings, series.array, samples.fingerprint())
+    if path is not None and Path(path).exists():
+        found = Prior.load(path)
+        if found.fingerprint == identity and (found.finished or found.kind == "meta"):
+            return found
+    start = initialize(siren_config, 1, series.components, random_generator(config.seed))
+    return Prior(
+        siren=start,
+        siren_config=siren_config,
+        config=dataclasses.replace(config, siren=siren_config),
+        array=series.array,
+        components=series.components,
+        value_range=samples.value_range,
+        voxel_share=samples.voxel_share,
+        history=[],
+        fingerprint=identity,
+    )
+
+
+class _Rounds:
+    """The outer loop: one call of ``run`` is one round."""
+
+    def __init__(self, prior: Prior, samples: TaskSamples, device: torch.device):
+        self._prior = prior
+        self.config = prior.config
+        self.siren = prior.siren.clone().to(device)
+        self.history = list(prior.history)
+        self.index = samples.index.to(device)
+        self.values = samples.values.to(device)
+        self.brick_shape = samples.brick_shape
+        self.device = device
+        self.dtype = find_dtype(self.config.precision, device)
+        self.outer = Adam(self.siren.tensors) if self.config.outer_learning_rate else None
+        if self.outer and prior.outer_state:
+            state = prior.outer_state
+            self.outer.first = state["first"].to(device).tensors
+            self.outer.second = state["second"].to(device).tensors
+            self.outer.count = len(self.history)
+        if self.config.outer == "pooled":
+            self.trainer = Trainer(self.siren, self.config.optimizer, self.dtype)
+        earlier = self.history[-1]["seconds"] if self.history else 0.0
+        self.started = time.perf_counter() - earlier
+
+    @property
+    def fraction(self) -> float:
+        return len(self.history) / self.config.outer_steps
+
+    @property
+    def finished(self) -> bool:
+        return len(self.history) >= self.config.outer_steps
+
+    @property
+    def message(self) -> str:
+        last = self.history[-1]
+        left = last["seconds"] * (1 / self.fraction - 1)
+        return (
+            f"pretrain {len(self.history)}/{self.config.outer_steps},"
+            f" loss {last['loss_after']:.2e}, {left:.0f} s left"
+        )
+
+    def prior(self) -> Prior:
+        state = {}
+        if self.outer and not self.finished:
+            state = {
+                "first": self.siren.with_tensors(self.outer.first),
+                "second": self.siren.with_tensors(self.outer.second),
+            }
+        return dataclasses.replace(
+            self._prior,
+            siren=self.siren.to(torch.device("cpu")).clone(),
+            history=self.history,
+            outer_state=state,
+        )
+
+    def run(self) -> None:
+        generator = random_generator(self.config.seed, 1, len(self.history))
+        run = self._pooled_round if self.config.outer == "pooled" else self._meta_round
+        before, after = run(generator)
+        if not torch.isfinite(after):
+            raise MetaINRError(
+                f"pretraining diverged in round {len(self.history) + 1}: the loss is"
+                f" {after.item()}; lower learning_rate ({self.config.learning_rate:g})"
+            )
+        self.history.append(
+            {
+                "round": len(self.history) + 1,
+                "loss_before": before.item(),
+                "loss_after": after.item(),
+                "seconds": time.perf_counter() - self.started,
+            }
+        )
+
+    def _batch(self, tasks: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """Coordinates ``(tasks, n, 3)`` and values; ``columns`` ``(tasks, n)`` of the samples."""
+        rows = tasks[:, None]
+        return coordinates(self.index[rows, columns], self.brick_shape), self.values[rows, columns]
+
+    def _minibatches(self, count: int, generator: torch.Generator) -> list[Tensor]:
+        """Sample numbers ``(count, batch)`` of each inner step."""
+        config, samples = self.config, self.index.shape[1]
+        if config.sampling == "lattice":
+            passes = [
+                torch.rand(count, samples, generator=generator).argsort(1)
+                for _ in range(config.inner_steps)
+            ]
+            batches = [b for p in passes for b in p.split(config.batch_size, dim=1)]
+        else:
+            size = (count, min(config.batch_size, samples))
+            batches = [
+                torch.randint(samples, size, generator=generator) for _ in range(config.inner_steps)
+            ]
+        return [b.to(self.device) for b in batches]
+
+    def _meta_round(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        config, total = self.config, self.index.shape[0]
+        count = min(config.tasks or total, total)
+        chosen = torch.randperm(total, generator=generator)[:count].to(self.device)
+        sums = [torch.zeros_like(t) for t in self.siren.tensors]
+        losses = torch.zeros(2, device=self.device)
+        adapt = {"reptile": self._reptile, "fomaml": self._fomaml, "maml": self._maml}
+        for tasks in chosen.split(_TASKS_AT_ONCE):
+            results, before, after = adapt[config.outer](tasks, generator)
+            torch._foreach_add_(sums, results)
+            losses += torch.stack([before.sum(), after.sum()])
+        torch._foreach_div_(sums, count)
+        self._outer_step(sums)
+        before, after = losses / count
+        return before, after
+
+    def _outer_step(self, means: list[Tensor]) -> None:
+        """``means``: of the adapted weights (Reptile), or of the outer gradients (MAML)."""
+        weights = self.siren.tensors
+        if self.outer is None:
+            torch._foreach_lerp_(weights, means, 1 - self.fraction)
+            return
+        if self.config.outer == "reptile":
+            means = list(torch._foreach_sub(weights, means))
+        self.outer.step(means, self.config.outer_learning_rate)
+
+    def _adapt(self, tasks: Tensor, batches: list[Tensor]) -> tuple[Siren, Tensor, Tensor]:
+        """The weights after the inner loop of each task, and its first and last losses."""
+        config = self.config
+        trainer = Trainer(self.siren.repeat(len(tasks)), config.optimizer, self.dtype)
+        losses = []
+        for step, columns in enumerate(batches):
+            rate = config.learning_rate * cosine(step / len(batches), config.inner_floor)
+            losses.append(trainer.step(*self._batch(tasks, columns), rate))
+        return trainer.siren, losses[0], losses[-1]
+
+    def _reptile(self, tasks: Tensor, generator: torch.Generator) -> _Adapted:
+        """Sums of the adapted weights (Nichol et al. 2018, arXiv 1803.02999)."""
+        adapted, before, after = self._adapt(tasks, self._minibatches(len(tasks), generator))
+        return [t.sum(0, keepdim=True) for t in adapted.tensors], before, after
+
+    def _fomaml(self, tasks: Tensor, generator: torch.Generator) -> _Adapted:
+        """Sums of the gradients at the adapted weights (Finn et al. 2017, first order)."""
+        batches = self._minibatches(len(tasks), generator)
+        query = self._minibatches(len(tasks), generator)[0]
+        adapted, before, _ = self._adapt(tasks, batches)
+        after, gradients = loss_and_gradients(adapted, *self._batch(tasks, query), self.dtype)
+        return [g.sum(0, keepdim=True) for g in gradients], before, after
+
+    def _maml(self, tasks: Tensor, generator: torch.Generator) -> _Adapted:
+        """Sums of the gradients through an inner loop of plain descent (Finn et al. 2017)."""
+        batches = self._minibatches(len(tasks), generator)
+        query = self._minibatches(len(tasks), generator)[0]
+        start = [t.detach().requires_grad_() for t in self.siren.tensors]
+        adapted = self.siren.with_tensors([t.expand(len(tasks), -1, -1) for t in start])
+        first: list[Tensor] = []
+        for columns in batches:
+            losses = mean_squared_errors(adapted, *self._batch(tasks, columns))
+            first = first or [losses.detach()]
+            gradients = torch.autograd.grad(losses.sum(), adapted.tensors, create_graph=True)
+            moved = torch._foreach_sub(
+                adapted.tensors, torch._foreach_mul(gradients, self.config.learning_rate)
+            )
+            adapted = adapted.with_tensors(moved)
+        after = mean_squared_errors(adapted, *self._batch(tasks, query))
+        return list(torch.autograd.grad(after.sum(), start)), first[0], after.detach()
+
+    def _pooled_round(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """``inner_steps`` minibatches over the samples of all tasks together."""
+        config = self.config
+        tasks, samples = self.index.shape
+        losses = []
+        for step in range(config.inner_steps):
+            done = self.fraction + step / (config.inner_steps * config.outer_steps)
+            pick = torch.randint(
+                tasks * samples, (min(config.batch_size, tasks * samples),), generator=generator
+            ).to(self.device)
+            index = self.index.flatten()[pick]
+            values = self.values.flatten(0, 1)[pick]
+            rate = config.learning_rate * cosine(done, config.inner_floor)
+            where = coordinates(index, self.brick_shape)[None]
+            losses.append(self.trainer.step(where, values[None], rate)[0])
+        return losses[0], losses[-1]
+
+
+def check_prior(prior: Prior, series: Series, siren: SirenConfig | None) -> None:
+    """Raises PriorError when a prior does not fit a series or an explicitly asked network."""
+    where = f"the prior was learned from array {prior.array!r}"
+    if prior.array != series.array or prior.components != series.components:
+        raise PriorError(
+            f"{where} ({prior.components} components); {series.name} has {series.array!r}"
+            f" ({series.components}): pretrain on this series"
+        )
+    if siren is not None and siren != prior.siren_config:
+        raise PriorError(
+            f"the prior's network is {prior.siren_config}; the settings ask for {siren}:"
+            " leave the network to the prior, or pretrain with this one"
+        )

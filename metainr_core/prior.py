@@ -1,0 +1,122 @@
+"""The prior: initial weights learned from a sparse sample of a series."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .config import PretrainConfig, SirenConfig
+from .errors import MetaINRError, PriorError
+from .hashing import fingerprint
+from .series import Range
+from .siren import Siren
+from .storage import load_siren, make_folder, read_metadata, save_tensors, siren_tensors
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Initial weights for the networks of one variable.
+
+    ``siren``: a batch of one network, used for every brick of every step. ``value_range``: what
+    is mapped to [-1, 1], per component. ``voxel_share``: share of the series' voxels that was
+    read for training. ``history``: one row per outer round with ``round``, ``loss_before`` and
+    ``loss_after`` (mean squared error in normalised units before and after the inner loop, mean
+    over the round's tasks) and ``seconds`` since the start. ``fingerprint``: of the settings and
+    the sampled data. ``outer_state``: the outer optimizer's, while training is unfinished.
+    """
+
+    siren: Siren
+    siren_config: SirenConfig
+    config: PretrainConfig
+    array: str
+    components: int
+    value_range: Range
+    voxel_share: float
+    history: list[dict[str, float]]
+    fingerprint: str
+    outer_state: dict[str, Siren] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """``meta``, or ``pretrained`` when there was no inner loop."""
+        return "pretrained" if self.config.outer == "pooled" else "meta"
+
+    @property
+    def finished(self) -> bool:
+        return len(self.history) >= self.config.outer_steps
+
+    @property
+    def digest(self) -> str:
+        """Fingerprint of the weights."""
+        return fingerprint(*(t.cpu().numpy() for t in self.siren.tensors))
+
+    def metadata(self) -> dict[str, Any]:
+        """All but the weights, JSON-able."""
+        return {
+            "kind": "prior",
+            "version": FORMAT_VERSION,
+            "array": self.array,
+            "components": self.components,
+            "value_range": asdict(self.value_range),
+            "siren": self.siren_config.to_json(),
+            "config": self.config.to_json(),
+            "voxel_share": self.voxel_share,
+            "fingerprint": self.fingerprint,
+            "history": self.history,
+            "outer_state": sorted(self.outer_state),
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Writes the prior atomically. Raises ArchiveError when that cannot be."""
+        path = Path(path)
+        make_folder(path.parent)
+        tensors = siren_tensors(self.siren)
+        for name, state in self.outer_state.items():
+            tensors |= siren_tensors(state, name + ".")
+        save_tensors(path, tensors, self.metadata())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Prior:
+        """Reads a prior. Raises PriorError when the file is none or is damaged."""
+        path = Path(path)
+        try:
+            data = read_metadata(path)
+            _check_kind(path, data)
+            siren_config = SirenConfig.from_json(data["siren"])
+            components = int(data["components"])
+            prior = cls(
+                siren=load_siren(path, siren_config, components, 1),
+                siren_config=siren_config,
+                config=PretrainConfig.from_json(data["config"]),
+                array=str(data["array"]),
+                components=components,
+                value_range=Range(**{k: tuple(v) for k, v in data["value_range"].items()}),
+                voxel_share=float(data["voxel_share"]),
+                history=list(data["history"]),
+                fingerprint=str(data["fingerprint"]),
+                outer_state={
+                    name: load_siren(path, siren_config, components, 1, name + ".")
+                    for name in data["outer_state"]
+                },
+            )
+        except PriorError:
+            raise
+        except MetaINRError as error:
+            raise PriorError(f"prior: {error}") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PriorError(f"prior {path} is damaged: {error!r} in its description") from error
+        return prior
+
+
+def _check_kind(path: Path, data: Mapping[str, Any]) -> None:
+    if data.get("kind") != "prior":
+        raise PriorError(f"{path} is a {data.get('kind')!r} file, not a prior")
+    if int(data.get("version", 0)) > FORMAT_VERSION:
+        raise PriorError(
+            f"{path} has prior format {data['version']}; this Meta-INR reads up to"
+            f" {FORMAT_VERSION}: update it"
+        )

@@ -1,0 +1,209 @@
+"""Time series of volumes, read one step at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .errors import SeriesError
+from .grid import Grid
+from .hashing import fingerprint
+
+Progress = Callable[[float, str], None]
+"""``progress(fraction, message)``, fraction 0 to 1; may raise ``Cancelled``."""
+
+
+def no_progress(fraction: float, message: str) -> None:
+    """Reports to nobody."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Smallest and largest value of each component, over one step or a whole series."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Range:
+        """Of an array ``(…, components)``."""
+        flat = values.reshape(-1, values.shape[-1])
+        return cls(
+            tuple(float(v) for v in flat.min(axis=0)), tuple(float(v) for v in flat.max(axis=0))
+        )
+
+    @classmethod
+    def union(cls, ranges: Iterable[Range]) -> Range:
+        ranges = list(ranges)
+        low = np.min([r.low for r in ranges], axis=0)
+        high = np.max([r.high for r in ranges], axis=0)
+        return cls(tuple(map(float, low)), tuple(map(float, high)))
+
+    @property
+    def width(self) -> float:
+        """The widest component's range: what PSNR is relative to."""
+        return max(high - low for low, high in zip(self.low, self.high, strict=True))
+
+    def scale(self) -> tuple[np.ndarray, np.ndarray]:
+        """``centre``, ``half``, float32 ``(components,)``: value = centre + half * normalised.
+
+        ``half`` is 1 for a constant component, so that it is stored exactly as its centre.
+        """
+        low, high = np.array(self.low, np.float64), np.array(self.high, np.float64)
+        half = (high - low) / 2
+        half[half == 0] = 1.0
+        return (low / 2 + high / 2).astype(np.float32), half.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class StepScan:
+    """What one pass over a step tells: its range, and a fingerprint of its time and values."""
+
+    range: Range
+    digest: str
+
+
+class Series(ABC):
+    """A time series of one array on one grid.
+
+    ``name`` is what messages call it, ``array`` the array's name, ``times`` the time values in
+    increasing order. Subclasses provide ``_load``; users call ``read``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        grid: Grid,
+        array: str,
+        components: int,
+        times: Sequence[float],
+        *,
+        ignore_nonfinite: bool = False,
+    ):
+        self.name = name
+        self.grid = grid
+        self.array = array
+        self.components = components
+        self.times = tuple(float(t) for t in times)
+        self.ignore_nonfinite = ignore_nonfinite
+        self._scan: list[StepScan] | None = None
+        if not self.times:
+            raise SeriesError(f"{name} has no time steps")
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @abstractmethod
+    def _load(self, step: int) -> np.ndarray:
+        """The values of ``step``, ``(nz, ny, nx, components)``, any numeric dtype."""
+
+    def where(self, step: int) -> str:
+        return f"step {step} of {self.name}"
+
+    def read(self, step: int) -> np.ndarray:
+        """The values of ``step``: ``(nz, ny, nx, components)`` float32, finite.
+
+        Raises SeriesError when the step cannot be read, has another shape, or has non-finite
+        values; with ``ignore_nonfinite`` those are replaced by the mean of the finite ones.
+        """
+        values = self._load(step)
+        expected = (*self.grid.shape, self.components)
+        if values.shape != expected:
+            raise SeriesError(
+                f'{self.where(step)}: array "{self.array}" has shape {values.shape} (z, y, x,'
+                f" components); the first step has {expected}; all steps need one grid"
+            )
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(values, np.float32)
+        finite = np.isfinite(values)
+        if not finite.all():
+            values = self._replace_nonfinite(step, values, finite)
+        return values
+
+    def _replace_nonfinite(self, step: int, values: np.ndarray, finite: np.ndarray) -> np.ndarray:
+        first = tuple(int(i) for i in np.argwhere(~finite)[0][2::-1])
+        bad = int(finite.size - np.count_nonzero(finite))
+        what = f'{self.where(step)}: array "{self.array}" has {bad} non-finite float32 values'
+        if not self.ignore_nonfinite:
+            raise SeriesError(
+                f"{what} (first at x, y, z = {first}); clean them or pass --ignore-nonfinite"
+            )
+        if not finite.any():
+            raise SeriesError(f"{what}: all of them; nothing is left to learn")
+        return np.where(finite, values, values[finite].mean(dtype=np.float64)).astype(np.float32)
+
+    def scan(self, progress: Progress = no_progress) -> list[StepScan]:
+        """Range and fingerprint of every step; reads each step once, the first time."""
+        if self._scan is None:
+            found = []
+            for step in range(len(self)):
+                progress(step / len(self), f"reading step {step + 1} of {len(self)}")
+                values = self.read(step)
+                digest = fingerprint(self.times[step], values)
+                found.append(StepScan(Range.of(values), digest))
+            self._scan = found
+        return self._scan
+
+    def value_range(self, progress: Progress = no_progress) -> Range:
+        """Range over all steps."""
+        return Range.union(s.range for s in self.scan(progress))
+
+    def describe(self) -> dict[str, object]:
+        """What identifies the series apart from its values: JSON-able."""
+        return {
+            "array": self.array,
+            "components": self.components,
+            "grid": self.grid.to_json(),
+            "times": list(self.times),
+        }
+
+
+class ArraySeries(Series):
+    """A series held in memory."""
+
+    def __init__(
+        self,
+        arrays: Sequence[np.ndarray],
+        *,
+        grid: Grid | None = None,
+        array: str = "values",
+        times: Sequence[float] | None = None,
+        name: str = "the arrays",
+        ignore_nonfinite: bool = False,
+    ):
+        """``arrays``: each ``(nz, ny, nx)`` or ``(nz, ny, nx, components)``, any numeric dtype."""
+        if not len(arrays):
+            raise SeriesError(f"{name} has no time steps")
+        self._arrays = [np.asarray(a) for a in arrays]
+        first = self._arrays[0]
+        if first.ndim not in (3, 4):
+            raise SeriesError(f"{name}: step 0 has {first.ndim} axes; expected (z, y, x[, c])")
+        components = first.shape[3] if first.ndim == 4 else 1
+        grid = grid or Grid(first.shape[2::-1])  # type: ignore[arg-type]
+        times = range(len(arrays)) if times is None else times
+        super().__init__(name, grid, array, components, times, ignore_nonfinite=ignore_nonfinite)
+
+    def _load(self, step: int) -> np.ndarray:
+        values = self._arrays[step]
+        return values[..., None] if values.ndim == 3 else values
+
+
+def open_series(
+    path: str | Path, array: str | None = None, *, ignore_nonfinite: bool = False
+) -> Series:
+    """The series at ``path``: a ``.pvd``, a glob of ``.vti``, or a folder with ``dataset.json``.
+
+    ``array``: name of a point or cell array; None takes the only one. Raises SeriesError.
+    """
+    text = str(path)
+    if Path(text).is_dir() or Path(text).name == "dataset.json":
+        from .dataset_json import open_dataset_json
+
+        return open_dataset_json(Path(text), array, ignore_nonfinite=ignore_nonfinite)
+    from .vti import open_vti_series
+
+    return open_vti_series(text, array, ignore_nonfinite=ignore_nonfinite)

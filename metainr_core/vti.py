@@ -1,0 +1,256 @@
+"""``.vti`` and ``.pvd`` files, through whichever VTK the host has.
+
+The only module of the core that touches VTK, and only inside its functions: importing
+``metainr_core`` does not. ParaView's Python, Debian's ``python3-paraview`` and pip's ``vtk`` all
+bring the same ``vtkmodules``.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import MetaINRError, SeriesError
+from .grid import Grid
+from .series import Series
+from .storage import make_folder, write_atomically
+
+
+def image_grid(image: Any, association: str) -> Grid:
+    """The grid of a ``vtkImageData``'s point or cell values."""
+    extent = image.GetExtent()
+    cells = 1 if association == "cell" else 0
+    dims = [max(extent[2 * a + 1] - extent[2 * a] + 1 - cells, 1) for a in range(3)]
+    matrix = image.GetDirectionMatrix()
+    return Grid(
+        dims=(dims[0], dims[1], dims[2]),
+        spacing=image.GetSpacing(),
+        origin=image.GetOrigin(),
+        direction=tuple(matrix.GetElement(i, j) for i in range(3) for j in range(3)),
+        start=tuple(extent[0::2]),
+        association=association,
+    )
+
+
+def image_arrays(image: Any) -> list[tuple[str, str]]:
+    """(association, name) of the numeric arrays of a ``vtkImageData``."""
+    found = []
+    for association, data in (("point", image.GetPointData()), ("cell", image.GetCellData())):
+        for index in range(data.GetNumberOfArrays()):
+            array = data.GetArray(index)
+            if array is not None and array.GetName():
+                found.append((association, array.GetName()))
+    return found
+
+
+def image_values(image: Any, array: str, association: str) -> np.ndarray:
+    """One array of a ``vtkImageData`` as ``(nz, ny, nx, components)``, a view in its own dtype."""
+    from vtkmodules.util.numpy_support import vtk_to_numpy
+
+    data = image.GetCellData() if association == "cell" else image.GetPointData()
+    found = data.GetArray(array)
+    if found is None:
+        raise MetaINRError(f'there is no {association} array "{array}"')
+    shape = image_grid(image, association).shape
+    return vtk_to_numpy(found).reshape(*shape, found.GetNumberOfComponents())
+
+
+def make_image(values: np.ndarray, grid: Grid, array: str) -> Any:
+    """A ``vtkImageData`` with ``values`` ``(nz, ny, nx, components)``, which it keeps in use."""
+    from vtkmodules.util.numpy_support import numpy_to_vtk
+    from vtkmodules.vtkCommonDataModel import vtkImageData
+
+    image = vtkImageData()
+    cells = 1 if grid.association == "cell" else 0
+    ends = (s + n - 1 + cells for s, n in zip(grid.start, grid.dims, strict=True))
+    image.SetExtent([v for pair in zip(grid.start, ends, strict=True) for v in pair])
+    image.SetSpacing(grid.spacing)
+    image.SetOrigin(grid.origin)
+    image.SetDirectionMatrix(grid.direction)
+    flat = np.ascontiguousarray(values).reshape(grid.voxels, -1)
+    data = numpy_to_vtk(flat, deep=False)
+    data.SetName(array)
+    target = image.GetCellData() if cells else image.GetPointData()
+    target.SetScalars(data) if flat.shape[1] == 1 else target.SetVectors(data)
+    target.SetActiveScalars(array)
+    return image
+
+
+def read_image(path: Path) -> Any:
+    """The ``vtkImageData`` in a ``.vti``. Raises SeriesError, with VTK's reason, if it cannot."""
+    from vtkmodules.vtkIOXML import vtkXMLImageDataReader
+
+    if not path.is_file():
+        raise SeriesError(f"{path} does not exist")
+    reader = vtkXMLImageDataReader()
+    problems: list[str] = []
+
+    def note(_caller: Any, _event: str, message: str) -> None:
+        problems.append(message)
+
+    note.CallDataType = "string0"  # type: ignore[attr-defined]
+    for source in (reader, _parser_errors()):
+        source.AddObserver("ErrorEvent", note)
+    reader.SetFileName(str(path))
+    reader.Update()
+    if problems or reader.GetErrorCode():
+        raise SeriesError(f"{path} cannot be read: {_reason(problems)}")
+    return reader.GetOutput()
+
+
+def _parser_errors() -> Any:
+    from vtkmodules.vtkCommonCore import vtkOutputWindow
+
+    return vtkOutputWindow.GetInstance()
+
+
+def _reason(problems: Sequence[str]) -> str:
+    text = " ".join(" ".join(problems).split())
+    if "not well-formed" in text or "invalid token" in text:
+        return (
+            "VTK's XML parser refuses it; appended raw data does that with newer expat libraries:"
+            " write the file with inline binary data (SetDataModeToBinary)"
+        )
+    return re.sub(r"^.*?\): ", "", text)[:200] or "VTK gives no reason"
+
+
+class VtiSeries(Series):
+    """A series of ``.vti`` files, read when asked for."""
+
+    def __init__(
+        self,
+        name: str,
+        files: Sequence[Path],
+        times: Sequence[float],
+        array: str | None,
+        *,
+        ignore_nonfinite: bool = False,
+    ):
+        self.files = list(files)
+        for number, path in enumerate(self.files):
+            if not path.is_file():
+                raise SeriesError(
+                    f"step {number} of {name}: {path} does not exist; restore the file or take it"
+                    " out of the series"
+                )
+        image = read_image(self.files[0])
+        association, chosen = choose_array(image_arrays(image), array, str(self.files[0]))
+        self.association = association
+        components = image_values(image, chosen, association).shape[3]
+        super().__init__(
+            name,
+            image_grid(image, association),
+            chosen,
+            components,
+            times,
+            ignore_nonfinite=ignore_nonfinite,
+        )
+
+    def _load(self, step: int) -> np.ndarray:
+        image = read_image(self.files[step])
+        try:
+            values = image_values(image, self.array, self.association)
+        except MetaINRError as error:
+            raise SeriesError(f"{self.where(step)} ({self.files[step]}): {error}") from error
+        check_grid(image_grid(image, self.association), self.grid, self.where(step))
+        return values
+
+
+def choose_array(
+    arrays: Sequence[tuple[str, str]], wanted: str | None, where: str
+) -> tuple[str, str]:
+    """(association, name) of the wanted array, or of the only one."""
+    names = ", ".join(f"{n} ({a})" for a, n in arrays) or "none"
+    matching = [pair for pair in arrays if wanted is None or pair[1] == wanted]
+    if not matching:
+        what = "no array" if wanted is None else f'no array "{wanted}"'
+        raise SeriesError(f"{where} has {what}; its arrays: {names}")
+    if wanted is None and len(matching) > 1:
+        raise SeriesError(f"{where} has several arrays: {names}; name one with --array")
+    return matching[0]
+
+
+def check_grid(found: Grid, expected: Grid, where: str) -> None:
+    """Raises SeriesError when a step's grid differs from the first step's."""
+    for name in ("dims", "start", "spacing", "origin", "direction"):
+        a, b = getattr(found, name), getattr(expected, name)
+        if not np.allclose(a, b, rtol=1e-6, atol=1e-12):
+            raise SeriesError(
+                f"{where}: its grid has {name} {a}, the first step's {b}; all steps need one grid"
+            )
+
+
+def open_vti_series(
+    path: str, array: str | None = None, *, ignore_nonfinite: bool = False
+) -> VtiSeries:
+    """The series of a ``.pvd``, one ``.vti``, or a glob of ``.vti`` in natural order."""
+    if path.endswith(".pvd"):
+        files, times = read_pvd(Path(path))
+    else:
+        files = sorted(map(Path, glob.glob(path, recursive=True)), key=_natural)
+        if not files and not glob.has_magic(path):
+            raise SeriesError(f"{path} does not exist")
+        if not files:
+            raise SeriesError(f"{path} matches no file")
+        wrong = [f for f in files if f.suffix != ".vti"]
+        if wrong:
+            raise SeriesError(
+                f"{wrong[0]} is no .vti file; a series is a .pvd, .vti files or a"
+                " folder with dataset.json"
+            )
+        times = [float(n) for n in range(len(files))]
+    return VtiSeries(path, files, times, array, ignore_nonfinite=ignore_nonfinite)
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    parts = re.split(r"(\d+)", str(path))
+    return [(1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts]
+
+
+def read_pvd(path: Path) -> tuple[list[Path], list[float]]:
+    """Files and times of a ``.pvd``, by increasing time. Raises SeriesError."""
+    try:
+        root = ElementTree.parse(path).getroot()
+        entries = [
+            (float(e.get("timestep", i)), e.attrib["file"], e.get("part", "0"))
+            for i, e in enumerate(root.iter("DataSet"))
+        ]
+    except OSError as error:
+        raise SeriesError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ElementTree.ParseError, KeyError, ValueError) as error:
+        raise SeriesError(f"{path} is no .pvd file: {error!r}") from error
+    if not entries:
+        raise SeriesError(f"{path} names no file")
+    if len({part for _, _, part in entries}) > 1:
+        raise SeriesError(f"{path} has several parts per time step; a series has one image each")
+    entries.sort(key=lambda entry: entry[0])
+    return [path.parent / name for _, name, _ in entries], [t for t, _, _ in entries]
+
+
+def write_image(image: Any, path: Path) -> None:
+    """Writes a ``vtkImageData`` as inline binary ``.vti``, which every ParaView reads."""
+    from vtkmodules.vtkIOXML import vtkXMLImageDataWriter
+
+    writer = vtkXMLImageDataWriter()
+    writer.SetDataModeToBinary()
+    writer.SetWriteToOutputString(True)
+    writer.SetInputData(image)
+    writer.Write()
+    write_atomically(path, writer.GetOutputString().encode("latin-1"))
+
+
+def write_pvd(path: Path, files: Sequence[str], times: Sequence[float]) -> None:
+    """Writes a ``.pvd`` that names ``files`` (relative to it) at ``times``."""
+    make_folder(path.parent)
+    root = ElementTree.Element("VTKFile", type="Collection", version="0.1")
+    collection = ElementTree.SubElement(root, "Collection")
+    for name, value in zip(files, times, strict=True):
+        ElementTree.SubElement(collection, "DataSet", timestep=repr(value), part="0", file=name)
+    ElementTree.indent(root)
+    write_atomically(path, ElementTree.tostring(root, xml_declaration=True, encoding="utf-8"))
