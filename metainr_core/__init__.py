@@ -4,32 +4,56 @@ The method is that of arXiv 2502.09669. ``pretrain`` learns a prior from a spars
 series, ``encode`` fits it to each time step, ``Archive.decode`` evaluates the weights on a grid.
 """
 
-from .archive import Archive, StepRecord
-from .config import EncodeConfig, PretrainConfig, SirenConfig
-from .encode import encode
-from .errors import Cancelled, MetaINRError
-from .grid import Grid
-from .layout import choose_siren
-from .pretrain import pretrain
-from .prior import Prior
-from .series import ArraySeries, Series, open_series
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .archive import Archive as Archive
+    from .archive import StepRecord as StepRecord
+    from .config import EncodeConfig as EncodeConfig
+    from .config import PretrainConfig as PretrainConfig
+    from .config import SirenConfig as SirenConfig
+    from .encoding import encode as encode
+    from .errors import Cancelled as Cancelled
+    from .errors import MetaINRError as MetaINRError
+    from .grid import Grid as Grid
+    from .layout import choose_siren as choose_siren
+    from .pretraining import pretrain as pretrain
+    from .prior import Prior as Prior
+    from .series import ArraySeries as ArraySeries
+    from .series import Series as Series
+    from .series import open_series as open_series
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Archive",
-    "ArraySeries",
-    "Cancelled",
-    "EncodeConfig",
-    "Grid",
-    "MetaINRError",
-    "PretrainConfig",
-    "Prior",
-    "Series",
-    "SirenConfig",
-    "StepRecord",
-    "choose_siren",
-    "encode",
-    "open_series",
-    "pretrain",
-]
+# Read when PyTorch loads OpenMP. Its products here are short: threads that spin between them slow
+# down ten times as soon as ParaView, or anything else, uses the cores as well.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+_HOMES = {
+    "Archive": "archive",
+    "ArraySeries": "series",
+    "Cancelled": "errors",
+    "EncodeConfig": "config",
+    "Grid": "grid",
+    "MetaINRError": "errors",
+    "PretrainConfig": "config",
+    "Prior": "prior",
+    "Series": "series",
+    "SirenConfig": "config",
+    "StepRecord": "archive",
+    "choose_siren": "layout",
+    "encode": "encoding",
+    "open_series": "series",
+    "pretrain": "pretraining",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    # Looked up when used: PyTorch takes seconds to import, and ParaView's Python may lack it.
+    if name in _HOMES:
+        return getattr(import_module("." + _HOMES[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

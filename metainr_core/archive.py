@@ -22,7 +22,7 @@ import numpy as np
 from .config import SirenConfig
 from .decode import decode_grid
 from .device import find_device
-from .errors import ArchiveError, MetaINRError
+from .errors import DAMAGE, ArchiveError, MetaINRError
 from .grid import Grid
 from .hashing import file_sha256, fingerprint
 from .layout import BrickLayout
@@ -39,6 +39,7 @@ from .storage import (
 )
 
 FORMAT_VERSION = 1
+_KINDS: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "tuple[float, ...]": tuple}
 _INDEX_INTERVAL = 2.0  # seconds between writes of the index while steps are added
 
 
@@ -61,12 +62,13 @@ class Header:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Header:
+        components = int(data["components"])
         return cls(
             array=str(data["array"]),
-            components=int(data["components"]),
+            components=components,
             grid=Grid.from_json(data["grid"]),
             siren=SirenConfig.from_json(data["siren"]),
-            value_range=Range(**{k: tuple(v) for k, v in data["value_range"].items()}),
+            value_range=Range.from_json(data["value_range"], components),
         )
 
     @property
@@ -105,7 +107,7 @@ class StepRecord:
         return Range(tuple(self.value_low), tuple(self.value_high))
 
     def to_json(self) -> dict[str, Any]:
-        """The fields; an infinite PSNR (no error at all) is null, since JSON has no infinity."""
+        """The fields. JSON has no infinity: a PSNR without error, or over no range, is null."""
         data = asdict(self)
         for name in ("psnr", "psnr_series"):
             data[name] = data[name] if math.isfinite(data[name]) else None
@@ -113,9 +115,21 @@ class StepRecord:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> StepRecord:
-        record = cls(**data)
-        error = record.mean_squared_error
-        return dataclasses.replace(record, psnr=psnr(error, record.value_range.width))
+        """Raises one of ``errors.DAMAGE`` when ``data`` is no record."""
+        low, high = data["value_low"], data["value_high"]
+        value_range = Range.from_json({"low": low, "high": high}, len(low))
+        value = psnr(data["mean_squared_error"], value_range.width)
+        known: dict[str, Any] = {"psnr": value, "psnr_series": value}
+        known |= {"value_low": value_range.low, "value_high": value_range.high}
+        record = cls(**{**data, **known})
+        for field in dataclasses.fields(cls):
+            found = getattr(record, field.name)
+            good = isinstance(found, _KINDS[str(field.type)])
+            if isinstance(found, float) and field.name not in known:
+                good = math.isfinite(found)
+            if not good:
+                raise ValueError(f"{field.name} is {found!r}")
+        return record
 
 
 class Archive:
@@ -163,7 +177,7 @@ class Archive:
     @property
     def series_range(self) -> Range:
         """Range of the series' values, as far as known: never less than the encoded steps'."""
-        known = [Range(**{k: tuple(v) for k, v in self.info["series_range"].items()})]
+        known = [Range.from_json(self.info["series_range"], self.components)]
         return Range.union(known + [r.value_range for r in self._records.values()])
 
     @property
@@ -192,14 +206,32 @@ class Archive:
     def step_path(self, step: int) -> Path:
         return self.folder / f"step_{step:06d}.safetensors"
 
+    def _step_files(self) -> dict[int, Path]:
+        """The files that are named as steps, by step."""
+        found = {}
+        for path in sorted(self.folder.glob("step_*.safetensors")):
+            number = path.stem.removeprefix("step_")
+            if number.isdecimal() and path == self.step_path(int(number)):
+                found[int(number)] = path
+        return found
+
     # Writing
+
+    @staticmethod
+    def exists(path: str | Path) -> bool:
+        """Whether there is an index, or are steps that it can be rebuilt from."""
+        path = _checked(path)
+        return path.exists() or any(path.with_suffix("").glob("step_*.safetensors"))
 
     @classmethod
     def create(cls, path: str | Path, header: Header, info: Mapping[str, Any]) -> Archive:
-        """A new archive without steps; replaces an index that is there."""
+        """A new archive without steps; replaces one that is there."""
         archive = cls(_checked(path), header, {}, info)
         make_folder(archive.folder)
         archive.write_index()
+        # Steps of the old archive must not be taken for steps of the new one.
+        for old in archive._step_files().values():
+            old.unlink(missing_ok=True)
         return archive
 
     def write_step(self, record: StepRecord, siren: Siren) -> StepRecord:
@@ -211,6 +243,7 @@ class Archive:
             "info": self.info,
             "record": record.to_json(),
         }
+        metadata["digest"] = _digest(metadata, siren)
         path = self.step_path(record.step)
         save_tensors(path, siren_tensors(siren), metadata)
         self._records[record.step] = _with_file(record, path, self.header)
@@ -245,17 +278,13 @@ class Archive:
         Raises ArchiveError when the file is none, is damaged, or is of a newer format.
         """
         path = _checked(path)
-        if not path.exists() and any(path.with_suffix("").glob("step_*.safetensors")):
+        if not path.exists() and cls.exists(path):
             return cls._rebuild(path)
         try:
             data = json.loads(path.read_bytes())
             if not isinstance(data, dict) or data.get("format") != "minr":
                 raise ArchiveError(f"{path} is no .minr archive")
-            if int(data["version"]) > FORMAT_VERSION:
-                raise ArchiveError(
-                    f"{path} has format version {data['version']}; this Meta-INR reads up to"
-                    f" {FORMAT_VERSION}: update it"
-                )
+            _check_version(path, data)
             header = Header.from_json(data)
             records = {int(r["step"]): StepRecord.from_json(r) for r in data["steps"]}
             archive = cls(path, header, records, data["info"])
@@ -264,27 +293,33 @@ class Archive:
             raise ArchiveError(f"{path} does not exist") from error
         except OSError as error:
             raise ArchiveError(f"{path} cannot be read: {error.strerror or error}") from error
-        except (ArchiveError, KeyError, TypeError, ValueError, RecursionError) as error:
-            if isinstance(error, ArchiveError):
-                raise
-            raise ArchiveError(f"{path} is damaged: {error!r}") from error
-        except MetaINRError as error:
-            raise ArchiveError(f"{path} is damaged: {error}") from error
+        except ArchiveError:
+            raise
+        except (MetaINRError, *DAMAGE) as error:
+            raise ArchiveError(
+                f"{path} is damaged ({error!r}); if its folder is intact, delete this file alone"
+                " and open it again: it is rebuilt from its steps"
+            ) from error
         archive._adopt_steps()
         return archive
 
     @classmethod
     def _rebuild(cls, path: Path) -> Archive:
         """The archive of a folder of steps whose index is lost."""
-        first = min(path.with_suffix("").glob("step_*.safetensors"))
-        try:
-            metadata = read_metadata(first)
-            archive = cls(path, Header.from_json(metadata["header"]), {}, metadata["info"])
-        except (MetaINRError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ArchiveError(f"{path} is lost and {first} cannot replace it: {error}") from error
-        archive._adopt_steps()
-        archive.write_index()
-        return archive
+        for file in sorted(path.with_suffix("").glob("step_*.safetensors")):
+            try:
+                metadata = _read_step(file)
+                header = Header.from_json(metadata["header"])
+                archive = cls(path, header, {}, metadata["info"])
+                archive._adopt_steps()
+                if not archive.steps:
+                    raise ArchiveError(f"{file} is damaged")
+            except (MetaINRError, *DAMAGE) as error:
+                problem = ArchiveError(f"{path} is lost and {file} cannot replace it: {error}")
+                continue
+            archive.write_index()
+            return archive
+        raise problem
 
     def _adopt_steps(self) -> None:
         """Takes in step files of this archive that the index does not describe as they are.
@@ -292,24 +327,23 @@ class Archive:
         That is what a process leaves that was stopped between writing a step and the index, or
         another process that works on other steps.
         """
-        for path in sorted(self.folder.glob("step_*.safetensors")):
-            number = path.stem.removeprefix("step_")
-            known = self._records.get(int(number)) if number.isdecimal() else None
-            if not number.isdecimal() or path != self.step_path(int(number)):
-                continue
-            if known is not None and known.bytes == path.stat().st_size:
-                continue
+        files = self._step_files()
+        for step, path in files.items():
+            known = self._records.get(step)
             try:
-                metadata = read_metadata(path)
-                header = Header.from_json(metadata["header"])
+                metadata = _read_step(path)
                 record = StepRecord.from_json(metadata["record"])
-            except (MetaINRError, KeyError, TypeError, ValueError, AttributeError):
+                if Header.from_json(metadata["header"]) != self.header or record.step != step:
+                    continue
+                if known is not None and _of_one_fit(known, record):
+                    continue
+                siren = load_siren(path, self.header.siren, self.components, self.layout.bricks)
+                if metadata["digest"] == _digest(metadata, siren):
+                    self._records[step] = _with_file(record, path, self.header)
+            except (MetaINRError, OSError, *DAMAGE):
                 # Damaged or foreign: reported when somebody asks for this very step.
                 continue
-            if header == self.header and record.step == int(number):
-                self._records[record.step] = _with_file(record, path, header)
-        for step in [s for s in self._records if not self.step_path(s).exists()]:
-            del self._records[step]
+        self._records = {s: r for s, r in self._records.items() if s in files}
 
     def load_step(self, step: int) -> Siren:
         """The networks of one step. Raises ArchiveError when its file is missing or damaged."""
@@ -339,9 +373,46 @@ class Archive:
         ``Archive.grid`` was resampled or cropped to. Raises ArchiveError, MetaINRError.
         """
         siren = self.load_step(step).to(find_device(device))
-        positions = self.grid.index_coordinates(grid or self.grid)
+        grid = grid or self.grid
         centre, half = self.header.value_range.scale()
-        return decode_grid(siren, self.layout, positions, centre, half, progress)
+        try:
+            positions = self.grid.index_coordinates(grid)
+            return decode_grid(siren, self.layout, positions, centre, half, progress)
+        except MemoryError as error:
+            size = 4 * grid.voxels * self.components / 2**30
+            raise MetaINRError(
+                f"{grid.dims} values need {size:.3g} GiB, which this machine does not have free;"
+                " decode fewer values or a box of them"
+            ) from error
+
+
+def _check_version(path: Path, data: Mapping[str, Any]) -> None:
+    if int(data["version"]) > FORMAT_VERSION:
+        raise ArchiveError(
+            f"{path} has format version {data['version']}; this Meta-INR reads up to"
+            f" {FORMAT_VERSION}: update it"
+        )
+
+
+def _read_step(path: Path) -> dict[str, Any]:
+    """What a step's file says of itself. Raises MetaINRError or one of DAMAGE."""
+    metadata = read_metadata(path)
+    if metadata["kind"] != "step":
+        raise ArchiveError(f"{path} is a {metadata['kind']!r} file, not a step")
+    _check_version(path, metadata)
+    return metadata
+
+
+def _digest(metadata: Mapping[str, Any], siren: Siren) -> str:
+    """Fingerprint of a step's own description and weights, which needs no index."""
+    parts = [metadata[name] for name in ("header", "info", "record")]
+    return fingerprint(*parts, *(t.detach().cpu().numpy() for t in siren.tensors))
+
+
+def _of_one_fit(known: StepRecord, record: StepRecord) -> bool:
+    """Whether an index's record describes the file that has this record in its header."""
+    names = ("bytes", "ratio", "sha256", "psnr_series")
+    return {**asdict(known), **dict.fromkeys(names)} == {**asdict(record), **dict.fromkeys(names)}
 
 
 def _with_file(record: StepRecord, path: Path, header: Header) -> StepRecord:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from . import __version__
 from .errors import Cancelled, MetaINRError, SettingsError
@@ -23,6 +24,7 @@ from .flags import (
 )
 from .launch import PROGRAMS
 from .series import Progress
+from .vti import quieten
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             return launch(arguments[0], arguments[1:])
         options = _parser().parse_args(arguments)
+        quieten()
         with _Bar() as progress:
             report = options.run(options, progress)
         _print_report(report, options)
@@ -46,10 +49,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong command line as any other bad input: in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(f"{message} (see {self.prog} --help)")
+
+
 def _parser() -> argparse.ArgumentParser:
     from .config import EncodeConfig, PretrainConfig
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         "metainr",
         description="Time-varying volumes as meta-learned SIREN weights.",
         epilog="metainr paraview | pvpython | pvbatch [ARGS…] start ParaView with the plugin.",
@@ -109,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _pretrain(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from .config import PretrainConfig
-    from .pretrain import pretrain
+    from .pretraining import pretrain
 
     series = series_from(options)
     config = settings_from(options, PretrainConfig, series)
@@ -129,7 +139,7 @@ def _pretrain(options: argparse.Namespace, progress: Progress) -> dict[str, Any]
 
 def _encode(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from .config import EncodeConfig
-    from .encode import encode
+    from .encoding import encode
     from .prior import Prior
 
     series = series_from(options)
@@ -165,10 +175,13 @@ def _decode(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         grid = grid.cropped(options.box)
     if options.dims:
         grid = grid.resampled(options.dims)
-    elif options.scale:
+    elif options.scale is not None:
         grid = grid.scaled(options.scale)
     chosen = parse_steps(options.steps, archive.steps[-1] + 1 if archive.steps else 0)
     steps = archive.steps if chosen is None else chosen
+    times = [archive.record(s).time for s in steps]
+    if not steps:
+        raise SettingsError(f"{archive.path} holds no step yet; encode one first")
     folder = output.with_suffix("")
     make_folder(folder)
     names = []
@@ -177,7 +190,6 @@ def _decode(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         values = archive.decode(step, grid, device=options.device)
         names.append(f"{folder.name}/step_{step:06d}.vti")
         write_image(make_image(values, grid, archive.array), output.parent / names[-1])
-    times = [archive.record(s).time for s in steps]
     write_pvd(output, names, times)
     return {"series": str(output), "dims": list(grid.dims), "steps": steps, "times": times}
 
@@ -196,7 +208,7 @@ def _info(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
 def archive_report(archive: Any) -> dict[str, Any]:
     """What ``encode`` and ``info`` tell of an archive, JSON-able."""
     records = archive.records
-    finite = [r.psnr_series for r in records if r.psnr_series != float("inf")]
+    finite = [r.psnr_series for r in records if math.isfinite(r.psnr_series)]
     return {
         "archive": str(archive.path),
         "array": archive.array,
@@ -230,12 +242,14 @@ def _print_report(report: dict[str, Any], options: argparse.Namespace) -> None:
     if rows and isinstance(rows[0], dict):
         print(" ".join(f"{c:>11s}" for c in _COLUMNS))
         for row in rows:
-            print(" ".join(f"{_shown(row[c]):>11s}" for c in _COLUMNS))
+            nothing = "-" if row["mean_squared_error"] else "exact"
+            cells = (nothing if row[c] is None else _shown(row[c]) for c in _COLUMNS)
+            print(" ".join(f"{cell:>11s}" for cell in cells))
 
 
 def _shown(value: object) -> str:
     if value is None:
-        return "exact"
+        return "-"
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):

@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 from .errors import SettingsError
@@ -52,6 +53,21 @@ class _Config:
         except TypeError as error:
             raise SettingsError(f"{cls.__name__} cannot be read: {error}") from error
 
+    def _check_types(self) -> None:
+        """Numbers become plain ``int`` and ``float``; raises SettingsError on anything else."""
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if field.type == "int":
+                whole = isinstance(value, Integral) and not isinstance(value, bool)
+                _require(whole, field.name, value, "a whole number")
+                object.__setattr__(self, field.name, int(value))
+            elif field.type == "float":
+                real = isinstance(value, Real) and not isinstance(value, bool)
+                _require(real, field.name, value, "a number")
+                object.__setattr__(self, field.name, float(value))
+            elif field.type == "str":
+                _require(isinstance(value, str), field.name, value, "a word")
+
 
 @dataclass(frozen=True)
 class SirenConfig(_Config):
@@ -70,6 +86,7 @@ class SirenConfig(_Config):
     brick_size: int = 0
 
     def __post_init__(self) -> None:
+        self._check_types()
         _require(1 <= self.width <= 4096, "width", self.width, "1 to 4096")
         _require(0 <= self.hidden_layers <= 32, "hidden_layers", self.hidden_layers, "0 to 32")
         _finite_positive("omega_0", self.omega_0)
@@ -88,11 +105,10 @@ class PretrainConfig(_Config):
     """How the prior is learned.
 
     ``siren``: the network; None chooses it from the grid (``layout.choose_siren``).
-    ``sampling``: ``random`` keeps a fixed random ``fraction`` of the voxels of each task, drawn
-    once; ``lattice`` keeps every ``lambda_s``-th voxel per axis. Both use every ``lambda_t``-th
-    time step. ``fraction`` 0 means 1 / lambda_s³; 1 reads all voxels, so that every minibatch is
-    drawn afresh. ``outer``: ``reptile``, ``fomaml``, ``maml``, or ``pooled`` (plain training on
-    the same voxels, no inner loop: the *pretrained* baseline). ``outer_steps`` rounds of
+    ``sampling``: ``random`` reads a fixed random ``fraction`` of the series' voxels, spread
+    evenly over every ``lambda_t``-th time step; ``lattice`` reads every ``lambda_s``-th voxel per
+    axis of those steps. ``outer``: ``reptile``, ``fomaml``, ``maml``, or ``pooled`` (plain training
+    on the same voxels, no inner loop: the *pretrained* baseline). ``outer_steps`` rounds of
     ``tasks`` tasks each (0: all tasks), ``inner_steps`` minibatches of ``batch_size`` voxels per
     task (with ``lattice``: passes over the task's voxels, as in the published code).
     ``learning_rate`` is the inner rate, falling along a cosine to ``inner_floor`` of itself.
@@ -103,13 +119,13 @@ class PretrainConfig(_Config):
     siren: SirenConfig | None = None
     sampling: str = "random"
     lambda_s: int = 4
-    lambda_t: int = 2
-    fraction: float = 0.0
+    lambda_t: int = 4
+    fraction: float = 1 / 128
     outer: str = "reptile"
-    outer_steps: int = 120
-    inner_steps: int = 16
+    outer_steps: int = 60
+    inner_steps: int = 64
     tasks: int = 8
-    batch_size: int = 4096
+    batch_size: int = 512
     optimizer: str = "muon"
     learning_rate: float = 1e-3
     inner_floor: float = 0.1
@@ -121,12 +137,13 @@ class PretrainConfig(_Config):
     def __post_init__(self) -> None:
         if isinstance(self.siren, Mapping):
             object.__setattr__(self, "siren", SirenConfig.from_json(self.siren))
+        self._check_types()
         _one_of("sampling", self.sampling, ("random", "lattice"))
         _one_of("outer", self.outer, ("reptile", "fomaml", "maml", "pooled"))
         for name in ("lambda_s", "lambda_t", "outer_steps", "inner_steps", "batch_size"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         _require(self.tasks >= 0, "tasks", self.tasks, "0 (all) or more")
-        _require(0 <= self.fraction <= 1, "fraction", self.fraction, "0 (1/lambda_s³) to 1")
+        _require(0 < self.fraction <= 1, "fraction", self.fraction, "above 0, up to 1")
         _finite_positive("learning_rate", self.learning_rate)
         _require(0 <= self.inner_floor <= 1, "inner_floor", self.inner_floor, "0 to 1")
         rate = self.outer_learning_rate
@@ -151,19 +168,21 @@ class EncodeConfig(_Config):
 
     ``siren``: the network when there is no prior; None chooses it from the grid. ``epochs``
     passes over all voxels in minibatches of ``batch_size`` voxels per network, at
-    ``learning_rate`` falling to 0 along a cosine (``schedule``). ``target_psnr``: stop when the
-    PSNR over the series' range reaches this many dB (0: never); the passes are then spent in
-    rounds of 1, 1, 2, 4 … each with its own decay. ``init``: ``meta`` or ``pretrained`` start
-    from a prior of that kind, ``random`` from none, ``previous`` from the step before, with
-    every ``key_interval``-th step starting from the prior (or from random weights).
+    ``learning_rate`` falling to 0 along a cosine (``schedule``); for both, 0 takes what was
+    measured to be best for one network (1024, 5e-4) or for bricks (128, 1e-3).
+    ``target_psnr``: stop when the PSNR over the series' range reaches this many dB (0: never);
+    the passes are then spent in rounds of 1, 1, 2, 4 … each with its own decay. ``init``:
+    ``meta`` or ``pretrained`` start from a prior of that kind, ``random`` from none, ``previous``
+    from the step before, with every ``key_interval``-th step starting from the prior (or from
+    random weights).
     """
 
     siren: SirenConfig | None = None
     init: str = "meta"
     epochs: int = 4
-    batch_size: int = 8192
+    batch_size: int = 0
     optimizer: str = "muon"
-    learning_rate: float = 1e-3
+    learning_rate: float = 0.0
     schedule: str = "cosine"
     target_psnr: float = 0.0
     key_interval: int = 8
@@ -174,14 +193,25 @@ class EncodeConfig(_Config):
     def __post_init__(self) -> None:
         if isinstance(self.siren, Mapping):
             object.__setattr__(self, "siren", SirenConfig.from_json(self.siren))
+        self._check_types()
         _one_of("init", self.init, ("meta", "pretrained", "random", "previous"))
         _one_of("schedule", self.schedule, ("cosine", "constant"))
-        for name in ("epochs", "batch_size", "key_interval"):
+        for name in ("epochs", "key_interval"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        _finite_positive("learning_rate", self.learning_rate)
-        target = self.target_psnr
-        _require(math.isfinite(target) and target >= 0, "target_psnr", target, "0 (none) or more")
+        _require(self.batch_size >= 0, "batch_size", self.batch_size, "0 (chosen) or more")
+        for name in ("learning_rate", "target_psnr"):
+            value = getattr(self, name)
+            _require(math.isfinite(value) and value >= 0, name, value, "a number of 0 or more")
         _check_common(self)
+
+    def resolved(self, bricks: int) -> EncodeConfig:
+        """With batch size and learning rate chosen for this number of networks per volume."""
+        batch_size, learning_rate = (1024, 5e-4) if bricks == 1 else (128, 1e-3)
+        return dataclasses.replace(
+            self,
+            batch_size=self.batch_size or batch_size,
+            learning_rate=self.learning_rate or learning_rate,
+        )
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> EncodeConfig:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import SeriesError
+from .errors import DAMAGE, SeriesError
 from .grid import Grid
 from .series import Series
 
@@ -60,7 +60,7 @@ def open_dataset_json(
         samples = int(data["total_samples"])
     except OSError as error:
         raise SeriesError(f"{index} cannot be read: {error.strerror or error}") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except DAMAGE as error:
         raise SeriesError(f"{index} is no dataset.json: {error!r}") from error
     if variable is None and len(variables) == 1:
         variable = variables[0]
@@ -68,16 +68,15 @@ def open_dataset_json(
         got = f'no variable "{variable}"' if variable else "several variables"
         raise SeriesError(f"{index} has {got}: {', '.join(variables)}; name one with --array")
     pattern = re.compile(r"-(\d+)\.raw$")
-    numbered = [
-        (int(m[1]), f)
-        for f in (index.parent / variable).glob("*.raw")
-        if (m := pattern.search(f.name))
-    ]
-    files = [f for _, f in sorted(numbered)]
+    found = (index.parent / variable).glob("*.raw")
+    numbered = {int(m[1]): f for f in found if (m := pattern.search(f.name))}
+    files = [f for _, f in sorted(numbered.items())]
     if len(files) != samples:
+        missing = next((n for n in range(1, samples + 1) if n not in numbered), None)
+        example = "" if missing is None else f" ({name}-{variable}-{missing}.raw is missing)"
         raise SeriesError(
             f"{index.parent / variable} has {len(files)} files {name}-{variable}-N.raw;"
-            f" dataset.json promises {samples}"
+            f" dataset.json promises {samples}{example}"
         )
     return RawSeries(
         str(index.parent), files, Grid((x, y, z)), variable, ignore_nonfinite=ignore_nonfinite

@@ -61,7 +61,7 @@ def decode_grid(
     siren = siren.with_tensors([*siren.tensors[:-2], last_weight, last_bias])
 
     shape = tuple(p.size for p in positions)[::-1]
-    result = torch.zeros(*shape, siren.biases[-1].shape[2])
+    result = torch.from_numpy(np.zeros((*shape, siren.biases[-1].shape[2]), np.float32))
     width = siren.weights[0].shape[2]
     limit = max(_ACTIVATIONS.get(device.type, 1 << 20) // width, 1024)
     tiles = sorted(_tiles(layout, positions, limit), key=lambda tile: tile.shape)

@@ -34,5 +34,9 @@ class LaunchError(MetaINRError):
     """ParaView cannot be found or cannot use this Python environment."""
 
 
+DAMAGE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What reading a damaged description can raise."""
+
+
 class Cancelled(MetaINRError):
     """Raised by a progress callback to stop a computation; what is finished is kept."""

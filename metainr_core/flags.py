@@ -25,9 +25,9 @@ _CHOICES = {
 }
 _HELP = {
     "sampling": "which voxels the prior is learned from",
-    "lambda_s": "keep one voxel in N along each axis (random: 1/N³ of all)",
+    "lambda_s": "with lattice: keep one voxel in N along each axis",
     "lambda_t": "use every N-th time step",
-    "fraction": "share of voxels kept, instead of 1/lambda_s³",
+    "fraction": "with random: share of the series' voxels that is read",
     "outer": "outer update; pooled is plain training without inner loop",
     "outer_steps": "rounds of the outer loop",
     "inner_steps": "K, minibatches per task and round",

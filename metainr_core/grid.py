@@ -48,6 +48,8 @@ class Grid:
             raise SettingsError(f"grid spacing is {self.spacing}; expected no zero")
         if self.association not in ("point", "cell"):
             raise SettingsError(f"grid association is {self.association!r}; point or cell")
+        if abs(np.linalg.det(np.reshape(self.direction, (3, 3)))) < 1e-9:
+            raise SettingsError(f"grid direction is {self.direction}; expected independent axes")
 
     @property
     def voxels(self) -> int:

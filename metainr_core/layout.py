@@ -128,21 +128,22 @@ def choose_siren(
         width = base.width if width is None and target_ratio is None else width
         hidden_layers = base.hidden_layers if hidden_layers is None else hidden_layers
         omega_0 = base.omega_0 if omega_0 is None else omega_0
-    first_scale = base.first_scale if base else SirenConfig.first_scale
     if brick_size is None:
         brick_size = 0 if grid.voxels <= WHOLE_VOLUME_VOXELS else DEFAULT_BRICK
     layout = BrickLayout.of(grid.dims, brick_size)
     whole = layout.bricks == 1
     if hidden_layers is None:
-        hidden_layers = 3 if whole else 2
+        hidden_layers = 3
     if omega_0 is None:
-        omega_0 = 30.0 if whole else 15.0
+        omega_0 = 30.0
+    # A brick shows a part of the volume's frequencies.
+    first_scale = base.first_scale if base else 0.5 if whole else 0.25
 
     def shape(chosen: int) -> SirenConfig:
         return SirenConfig(chosen, hidden_layers, omega_0, first_scale, brick_size)
 
     if target_ratio is None:
-        return shape(width if width is not None else 64 if whole else 24)
+        return shape(width if width is not None else 64 if whole else 20)
     if width is not None:
         raise SettingsError("both width and target_ratio are given; give one of them")
     if not target_ratio > 0:

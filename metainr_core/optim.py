@@ -63,24 +63,30 @@ class Adam:
 class MuonAdam:
     """Muon on the hidden matrices, Adam on the first and last layers and all biases.
 
-    Muon (Jordan et al. 2024) steps along the orthogonalised momentum; ``muon_rate`` is the
-    length of each singular direction, ``rate`` is Adam's.
+    Muon (Jordan et al. 2024) steps along the orthogonalised momentum. Its step is scaled so that
+    an entry of a matrix moves by 0.375 × rate in the root mean square, whatever its size; that
+    makes one rate serve networks of all widths.
     """
 
-    def __init__(self, tensors: Sequence[Tensor], muon_ratio: float = 3.0, momentum: float = 0.95):
-        self.muon_ratio = muon_ratio
+    def __init__(self, tensors: Sequence[Tensor], momentum: float = 0.95):
         self.momentum = momentum
         last_weight = len(tensors) - 2
-        self.hidden = list(range(2, last_weight, 2))
+        self.hidden = range(2, last_weight, 2)
         self.others = [i for i in range(len(tensors)) if i not in self.hidden]
         self.matrices = [tensors[i] for i in self.hidden]
-        self.moments = [torch.zeros_like(t) for t in self.matrices]
-        self.adam = Adam([tensors[i] for i in self.others])
+        # An orthogonal n × n matrix has entries of 1 / sqrt(n).
+        self.scale = 0.375 * math.sqrt(self.matrices[0].shape[-1]) if self.matrices else 0.0
+        # All hidden matrices have one shape: one batch of products serves layers and networks.
+        self.moments = torch.stack(self.matrices).zero_() if self.matrices else None
+        # A short memory of the gradients' size: a fit takes hundreds of steps, not many thousands.
+        self.adam = Adam([tensors[i] for i in self.others], betas=(0.9, 0.99))
 
     def step(self, gradients: Sequence[Tensor], rate: float) -> None:
         self.adam.step([gradients[i] for i in self.others], rate)
-        for index, matrix, moment in zip(self.hidden, self.matrices, self.moments, strict=True):
-            gradient = gradients[index]
-            moment.lerp_(gradient, 1 - self.momentum)
-            nesterov = torch.lerp(gradient, moment, self.momentum)
-            matrix.sub_(orthogonalize(nesterov), alpha=rate * self.muon_ratio)
+        if self.moments is None:
+            return
+        stacked = torch.stack([gradients[i] for i in self.hidden])
+        self.moments.lerp_(stacked, 1 - self.momentum)
+        nesterov = torch.lerp(stacked, self.moments, self.momentum)
+        steps = orthogonalize(nesterov.flatten(0, 1)).view_as(stacked)
+        torch._foreach_sub_(self.matrices, list(steps.unbind()), alpha=rate * self.scale)

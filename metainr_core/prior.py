@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .config import PretrainConfig, SirenConfig
-from .errors import MetaINRError, PriorError
+from .errors import DAMAGE, MetaINRError, PriorError, SettingsError
 from .hashing import fingerprint
 from .series import Range
 from .siren import Siren
@@ -94,7 +94,7 @@ class Prior:
                 config=PretrainConfig.from_json(data["config"]),
                 array=str(data["array"]),
                 components=components,
-                value_range=Range(**{k: tuple(v) for k, v in data["value_range"].items()}),
+                value_range=Range.from_json(data["value_range"], components),
                 voxel_share=float(data["voxel_share"]),
                 history=list(data["history"]),
                 fingerprint=str(data["fingerprint"]),
@@ -105,9 +105,11 @@ class Prior:
             )
         except PriorError:
             raise
+        except SettingsError as error:
+            raise PriorError(f"prior {path} is damaged or newer: {error}") from error
         except MetaINRError as error:
             raise PriorError(f"prior: {error}") from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except DAMAGE as error:
             raise PriorError(f"prior {path} is damaged: {error!r} in its description") from error
         return prior
 

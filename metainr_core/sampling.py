@@ -13,6 +13,9 @@ from .hashing import fingerprint
 from .layout import BrickLayout
 from .series import Progress, Range, Series
 
+# Voxels per task, at least, where the budget has as many.
+TASK_VOXELS = 4096
+
 
 def coordinates(index: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """Voxel numbers ``(…)`` (x fastest) in a brick of ``shape`` (nz, ny, nx) as ``(…, 3)``.
@@ -52,45 +55,55 @@ def draw_samples(
 ) -> TaskSamples:
     """Reads every ``lambda_t``-th step of a series and keeps the configured share of its voxels.
 
-    The value range is that of the kept voxels. One step is in memory at a time, and of each only
-    the kept voxels stay.
+    A task is learned better from many voxels than many tasks from few: with ``random`` sampling
+    a step's voxels come from as many randomly chosen bricks as can have ``TASK_VOXELS`` each, and
+    no more voxels are kept than training will draw. The value range is that of the steps read.
+    One step is in memory at a time, and of each only the kept voxels stay.
     """
     generator = torch.Generator().manual_seed(config.seed)
     steps = range(0, len(series), config.lambda_t)
+    total = series.grid.voxels * len(series)
+    draws = config.outer_steps * config.inner_steps * config.batch_size * max(config.tasks, 1)
+    budget = int(min(config.fraction * total, draws) / len(steps))
     indices: list[Tensor] = []
     kept: list[np.ndarray] = []
+    ranges: list[Range] = []
     for count, step in enumerate(steps):
         progress(count / len(steps), f"sampling step {step + 1} of {len(series)}")
-        bricks = layout.split(series.read(step))
-        index = _draw_indices(layout, config, generator)
-        rows = np.arange(layout.bricks)[:, None]
-        kept.append(bricks[rows, index.numpy()])
+        volume = series.read(step)
+        ranges.append(Range.of(volume))
+        if config.sampling == "lattice":
+            bricks, index = _lattice(layout, config.lambda_s)
+        else:
+            bricks, index = _random(layout, budget, generator)
+        kept.append(layout.split(volume)[bricks[:, None].numpy(), index.numpy()])
         indices.append(index)
     values = np.concatenate(kept)
-    value_range = Range.of(values)
+    value_range = Range.union(ranges)
     centre, half = value_range.scale()
     normalised = torch.from_numpy((values - centre) / half)
-    # Voxels that neighbouring bricks share are counted once: no more than the series has.
-    share = min(1.0, values[..., 0].size / (series.grid.voxels * len(series)))
+    # Bricks share voxels, so that a little more than all may have been counted.
+    share = min(1.0, values[..., 0].size / total)
     return TaskSamples(torch.cat(indices), normalised, layout.brick_shape, value_range, share)
 
 
-def _draw_indices(
-    layout: BrickLayout, config: PretrainConfig, generator: torch.Generator
-) -> Tensor:
-    """Voxel numbers ``(bricks, n)``, int32, each brick's own."""
-    shape = layout.brick_shape
-    voxels = int(np.prod(shape))
-    if config.sampling == "lattice":
-        axes = (np.arange(0, n, config.lambda_s) for n in shape)
-        lattice = np.ravel_multi_index(tuple(np.meshgrid(*axes, indexing="ij")), shape)
-        return torch.from_numpy(lattice.ravel().astype(np.int32)).repeat(layout.bricks, 1)
-    fraction = config.fraction or 1 / config.lambda_s**3
-    count = max(1, round(fraction * voxels))
-    if count == voxels:
-        return torch.arange(voxels, dtype=torch.int32).repeat(layout.bricks, 1)
-    draws = [_choose(voxels, count, generator) for _ in range(layout.bricks)]
-    return torch.stack(draws).to(torch.int32)
+def _lattice(layout: BrickLayout, spacing: int) -> tuple[Tensor, Tensor]:
+    """All bricks, and in each every ``spacing``-th voxel per axis, ``(bricks, n)`` int32."""
+    axes = (np.arange(0, n, spacing) for n in layout.brick_shape)
+    places = np.meshgrid(*axes, indexing="ij")
+    lattice = np.ravel_multi_index(tuple(places), layout.brick_shape).ravel()
+    index = torch.from_numpy(lattice.astype(np.int32))
+    return torch.arange(layout.bricks), index.repeat(layout.bricks, 1)
+
+
+def _random(layout: BrickLayout, budget: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Some bricks, and voxels of each ``(bricks, n)`` int32, together about ``budget``."""
+    voxels = int(np.prod(layout.brick_shape))
+    count = min(max(budget // TASK_VOXELS, 1), layout.bricks)
+    bricks = torch.randperm(layout.bricks, generator=generator)[:count].sort().values
+    size = min(max(budget // count, 1), voxels)
+    draws = [_choose(voxels, size, generator) for _ in range(count)]
+    return bricks, torch.stack(draws).to(torch.int32)
 
 
 def _choose(voxels: int, count: int, generator: torch.Generator) -> Tensor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +46,15 @@ class Range:
         high = np.max([r.high for r in ranges], axis=0)
         return cls(tuple(map(float, low)), tuple(map(float, high)))
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], components: int) -> Range:
+        """Raises one of ``errors.DAMAGE`` when ``data`` is no range of so many components."""
+        low, high = (tuple(map(float, data[name])) for name in ("low", "high"))
+        ordered = all(-math.inf < a <= b < math.inf for a, b in zip(low, high, strict=True))
+        if len(low) != components or not ordered:
+            raise ValueError(f"{low} to {high} is no range of {components} components")
+        return cls(low, high)
+
     @property
     def width(self) -> float:
         """The widest component's range: what PSNR is relative to."""
@@ -51,12 +63,13 @@ class Range:
     def scale(self) -> tuple[np.ndarray, np.ndarray]:
         """``centre``, ``half``, float32 ``(components,)``: value = centre + half * normalised.
 
-        ``half`` is 1 for a constant component, so that it is stored exactly as its centre.
+        A constant component gets the widest ``half`` of the others, so that its error is no
+        larger than theirs; without any others 1.
         """
         low, high = np.array(self.low, np.float64), np.array(self.high, np.float64)
-        half = (high - low) / 2
-        half[half == 0] = 1.0
-        return (low / 2 + high / 2).astype(np.float32), half.astype(np.float32)
+        half = ((high - low) / 2).astype(np.float32)
+        half[half == 0] = half.max() or 1.0
+        return (low / 2 + high / 2).astype(np.float32), half
 
 
 @dataclass(frozen=True)
@@ -93,6 +106,12 @@ class Series(ABC):
         self._scan: list[StepScan] | None = None
         if not self.times:
             raise SeriesError(f"{name} has no time steps")
+        for step, (before, after) in enumerate(pairwise((-math.inf, *self.times))):
+            if not before < after < math.inf:
+                what = f"{after} after {before}" if step else f"{after}"
+                raise SeriesError(
+                    f"{self.where(step)}: its time is {what}; times must be finite and increase"
+                )
 
     def __len__(self) -> int:
         return len(self.times)
@@ -116,6 +135,11 @@ class Series(ABC):
             raise SeriesError(
                 f'{self.where(step)}: array "{self.array}" has shape {values.shape} (z, y, x,'
                 f" components); the first step has {expected}; all steps need one grid"
+            )
+        if values.dtype.kind not in "buif":
+            raise SeriesError(
+                f'{self.where(step)}: array "{self.array}" is of type {values.dtype}; expected'
+                " real numbers"
             )
         with np.errstate(over="ignore"):
             values = np.ascontiguousarray(values, np.float32)
@@ -185,6 +209,8 @@ class ArraySeries(Series):
         components = first.shape[3] if first.ndim == 4 else 1
         grid = grid or Grid(first.shape[2::-1])  # type: ignore[arg-type]
         times = range(len(arrays)) if times is None else times
+        if len(times) != len(arrays):
+            raise SeriesError(f"{name}: {len(times)} times for {len(arrays)} steps")
         super().__init__(name, grid, array, components, times, ignore_nonfinite=ignore_nonfinite)
 
     def _load(self, step: int) -> np.ndarray:

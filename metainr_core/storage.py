@@ -6,6 +6,7 @@ and the expected shapes agree.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -56,6 +57,20 @@ def write_atomically(path: Path, data: bytes) -> None:
     finally:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Raises ArchiveError when ``path`` cannot be written: better before hours of work."""
+    make_folder(path.parent)
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "Is a directory")
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ArchiveError(
+            f"{path} cannot be written: {error.strerror or error}; choose a writable folder"
+        ) from error
 
 
 def make_folder(path: Path) -> None:

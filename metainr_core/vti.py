@@ -11,15 +11,35 @@ import glob
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .errors import MetaINRError, SeriesError
+from .errors import DAMAGE, MetaINRError, SeriesError
 from .grid import Grid
 from .series import Series
 from .storage import make_folder, write_atomically
+
+
+def _vtk(module: str) -> Any:
+    try:
+        return import_module("vtkmodules." + module)
+    except ImportError as error:
+        raise MetaINRError(
+            f"image files need VTK, which this Python lacks ({error}); install it"
+            " (pip install vtk), or use ParaView's Python (metainr pvpython)"
+        ) from error
+
+
+def quieten() -> None:
+    """VTK's own messages no longer go to stderr; what matters of them comes as exceptions."""
+    try:
+        logger = _vtk("vtkCommonCore").vtkLogger
+    except MetaINRError:
+        return
+    logger.SetStderrVerbosity(logger.VERBOSITY_OFF)
 
 
 def image_grid(image: Any, association: str) -> Grid:
@@ -51,22 +71,19 @@ def image_arrays(image: Any) -> list[tuple[str, str]]:
 
 def image_values(image: Any, array: str, association: str) -> np.ndarray:
     """One array of a ``vtkImageData`` as ``(nz, ny, nx, components)``, a view in its own dtype."""
-    from vtkmodules.util.numpy_support import vtk_to_numpy
-
     data = image.GetCellData() if association == "cell" else image.GetPointData()
     found = data.GetArray(array)
     if found is None:
-        raise MetaINRError(f'there is no {association} array "{array}"')
+        names = ", ".join(f"{n} ({a})" for a, n in image_arrays(image)) or "none"
+        raise MetaINRError(f'there is no {association} array "{array}"; its arrays: {names}')
     shape = image_grid(image, association).shape
-    return vtk_to_numpy(found).reshape(*shape, found.GetNumberOfComponents())
+    flat = _vtk("util.numpy_support").vtk_to_numpy(found)
+    return flat.reshape(*shape, found.GetNumberOfComponents())
 
 
 def make_image(values: np.ndarray, grid: Grid, array: str) -> Any:
     """A ``vtkImageData`` with ``values`` ``(nz, ny, nx, components)``, which it keeps in use."""
-    from vtkmodules.util.numpy_support import numpy_to_vtk
-    from vtkmodules.vtkCommonDataModel import vtkImageData
-
-    image = vtkImageData()
+    image = _vtk("vtkCommonDataModel").vtkImageData()
     cells = 1 if grid.association == "cell" else 0
     ends = (s + n - 1 + cells for s, n in zip(grid.start, grid.dims, strict=True))
     image.SetExtent([v for pair in zip(grid.start, ends, strict=True) for v in pair])
@@ -74,47 +91,46 @@ def make_image(values: np.ndarray, grid: Grid, array: str) -> Any:
     image.SetOrigin(grid.origin)
     image.SetDirectionMatrix(grid.direction)
     flat = np.ascontiguousarray(values).reshape(grid.voxels, -1)
-    data = numpy_to_vtk(flat, deep=False)
+    data = _vtk("util.numpy_support").numpy_to_vtk(flat, deep=False)
     data.SetName(array)
     target = image.GetCellData() if cells else image.GetPointData()
-    target.SetScalars(data) if flat.shape[1] == 1 else target.SetVectors(data)
+    target.AddArray(data)
     target.SetActiveScalars(array)
+    if flat.shape[1] == 3:
+        target.SetActiveVectors(array)
     return image
 
 
 def read_image(path: Path) -> Any:
     """The ``vtkImageData`` in a ``.vti``. Raises SeriesError, with VTK's reason, if it cannot."""
-    from vtkmodules.vtkIOXML import vtkXMLImageDataReader
-
     if not path.is_file():
         raise SeriesError(f"{path} does not exist")
-    reader = vtkXMLImageDataReader()
+    reader = _vtk("vtkIOXML").vtkXMLImageDataReader()
     problems: list[str] = []
 
     def note(_caller: Any, _event: str, message: str) -> None:
         problems.append(message)
 
     note.CallDataType = "string0"  # type: ignore[attr-defined]
-    for source in (reader, _parser_errors()):
-        source.AddObserver("ErrorEvent", note)
+    # The parser inside the reader reports to the output window, which outlives this call.
+    window = _vtk("vtkCommonCore").vtkOutputWindow.GetInstance()
+    tag = window.AddObserver("ErrorEvent", note)
+    reader.AddObserver("ErrorEvent", note)
     reader.SetFileName(str(path))
-    reader.Update()
+    try:
+        reader.Update()
+    finally:
+        window.RemoveObserver(tag)
     if problems or reader.GetErrorCode():
-        raise SeriesError(f"{path} cannot be read: {_reason(problems)}")
+        raise SeriesError(f"{path} cannot be read: {_reason(problems, path)}")
     return reader.GetOutput()
 
 
-def _parser_errors() -> Any:
-    from vtkmodules.vtkCommonCore import vtkOutputWindow
-
-    return vtkOutputWindow.GetInstance()
-
-
-def _reason(problems: Sequence[str]) -> str:
+def _reason(problems: Sequence[str], path: Path) -> str:
     text = " ".join(" ".join(problems).split())
-    if "not well-formed" in text or "invalid token" in text:
+    if "invalid token" in text and b"<AppendedData" in path.read_bytes():
         return (
-            "VTK's XML parser refuses it; appended raw data does that with newer expat libraries:"
+            "VTK's XML parser refuses its appended data, as it does with newer expat libraries;"
             " write the file with inline binary data (SetDataModeToBinary)"
         )
     return re.sub(r"^.*?\): ", "", text)[:200] or "VTK gives no reason"
@@ -223,7 +239,7 @@ def read_pvd(path: Path) -> tuple[list[Path], list[float]]:
         ]
     except OSError as error:
         raise SeriesError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ElementTree.ParseError, KeyError, ValueError) as error:
+    except (ElementTree.ParseError, *DAMAGE) as error:
         raise SeriesError(f"{path} is no .pvd file: {error!r}") from error
     if not entries:
         raise SeriesError(f"{path} names no file")
@@ -235,14 +251,12 @@ def read_pvd(path: Path) -> tuple[list[Path], list[float]]:
 
 def write_image(image: Any, path: Path) -> None:
     """Writes a ``vtkImageData`` as inline binary ``.vti``, which every ParaView reads."""
-    from vtkmodules.vtkIOXML import vtkXMLImageDataWriter
-
-    writer = vtkXMLImageDataWriter()
+    writer = _vtk("vtkIOXML").vtkXMLImageDataWriter()
     writer.SetDataModeToBinary()
     writer.SetWriteToOutputString(True)
     writer.SetInputData(image)
     writer.Write()
-    write_atomically(path, writer.GetOutputString().encode("latin-1"))
+    write_atomically(path, writer.GetOutputString().encode())
 
 
 def write_pvd(path: Path, files: Sequence[str], times: Sequence[float]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,18 +19,18 @@ from .decode import decode_grid
 from .device import find_device, find_dtype
 from .errors import ArchiveError, PriorError, SeriesError, SettingsError
 from .hashing import fingerprint
-from .layout import choose_siren
+from .layout import BrickLayout, choose_siren
 from .metrics import Errors, psnr
 from .optim import cosine
-from .pretrain import check_prior
+from .pretraining import check_prior
 from .prior import Prior
 from .sampling import coordinates
 from .series import Progress, Range, Series, StepScan, no_progress
 from .siren import Siren, forward, initialize
 from .training import Trainer, random_generator
 
-# Voxels per network whose error decides whether target_psnr is reached.
-_CHECK_VOXELS = 1 << 15
+# Voxels, over all bricks, whose error decides whether target_psnr is reached.
+_CHECK_VOXELS = 1 << 16
 _SCAN_SHARE = 0.05  # of the progress bar, for the first reading of the series
 _REPORT_EVERY = 32  # minibatches
 
@@ -60,6 +61,7 @@ def encode(
         check_prior(prior, series, siren)
         siren = prior.siren_config
     siren = siren or choose_siren(series.grid, series.components)
+    config = config.resolved(BrickLayout.of(series.grid.dims, siren.brick_size).bricks)
     scans = series.scan(lambda f, m: progress(_SCAN_SHARE * f, m))
     series_range = Range.union(s.range for s in scans)
     header = Header(
@@ -117,7 +119,7 @@ def _check_init(config: EncodeConfig, prior: Prior | None) -> None:
 
 
 def _chosen_steps(series: Series, steps: Iterable[int] | None) -> list[int]:
-    chosen = list(range(len(series))) if steps is None else sorted(set(steps))
+    chosen = sorted(map(operator.index, range(len(series)) if steps is None else set(steps)))
     wrong = [s for s in chosen if not 0 <= s < len(series)]
     if wrong:
         raise SeriesError(
@@ -130,25 +132,36 @@ def _open_or_create(
     path: Path, header: Header, info: dict, scans: Sequence[StepScan], overwrite: bool
 ) -> Archive:
     """The archive at ``path`` if it goes on from there, else a new one."""
-    if not path.exists() or overwrite:
+    if not Archive.exists(path):
         return Archive.create(path, header, info)
-    old = Archive.open(path)
+    try:
+        old = Archive.open(path)
+        _check_series(old, header, scans)
+    except ArchiveError:
+        # Only then: the same settings again, as in a saved session, must not fit again.
+        if not overwrite:
+            raise
+        return Archive.create(path, header, info)
+    if old.header != header:
+        # Same data, another network or value range: nothing of the old steps can be kept.
+        return Archive.create(path, header, info)
+    return Archive(path, header, {r.step: r for r in old.records}, info)
+
+
+def _check_series(old: Archive, header: Header, scans: Sequence[StepScan]) -> None:
+    """Raises ArchiveError when an archive was made from other data."""
     cure = "choose another file, or overwrite this one on purpose (--overwrite)"
     if (old.array, old.components, old.grid) != (header.array, header.components, header.grid):
         raise ArchiveError(
-            f"{path} holds another series: array {old.array!r} on {old.grid.dims},"
+            f"{old.path} holds another series: array {old.array!r} on {old.grid.dims},"
             f" not {header.array!r} on {header.grid.dims}; {cure}"
         )
     for record in old.records:
         if record.step >= len(scans) or record.data != scans[record.step].digest:
             raise ArchiveError(
-                f"{path} holds another series: its step {record.step} was encoded from other"
+                f"{old.path} holds another series: its step {record.step} was encoded from other"
                 f" values or another time; {cure}"
             )
-    if old.header != header:
-        # Same data, another network or value range: nothing of the old steps can be kept.
-        return Archive.create(path, header, info)
-    return Archive(path, header, {r.step: r for r in old.records}, info)
 
 
 @dataclass
@@ -258,7 +271,8 @@ class _Fitter:
         """The fitted networks and the passes spent. ``values``: ``(bricks, voxels, C)``."""
         config = self.config
         generator = random_generator(config.seed, step, 1)
-        check = torch.randint(values.shape[1], (_CHECK_VOXELS,), generator=generator)
+        count = max(_CHECK_VOXELS // len(values), 64)
+        check = torch.randint(values.shape[1], (count,), generator=generator)
         spent = 0
         for epochs in _rounds(config):
             siren = self._round(siren, values, epochs, generator, spent)

@@ -19,6 +19,7 @@ from .prior import Prior
 from .sampling import TaskSamples, coordinates, draw_samples
 from .series import Progress, Series, no_progress
 from .siren import Siren, initialize, loss_and_gradients, mean_squared_errors
+from .storage import check_writable
 from .training import Trainer, random_generator
 
 # Tasks that are adapted at once; more are done in turn, which only costs memory less.
@@ -43,6 +44,8 @@ def pretrain(
     rounds are saved and the exception goes on. Raises MetaINRError on bad input.
     """
     config = config or PretrainConfig()
+    if path is not None:
+        check_writable(Path(path))
     device = find_device(config.device)
     siren_config = config.siren or choose_siren(series.grid, series.components)
     layout = BrickLayout.of(series.grid.dims, siren_config.brick_size)

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# The main job, from nothing to a picture: set up, compute a turbulent flow, then pretrain,
+# encode and decode it in ParaView. Everything it makes is in examples/quickstart_output.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+bash examples/setup.sh
+
+output=examples/quickstart_output
+rm -rf "$output"
+echo "quick start: computing 16 moments of decaying turbulence, 64 x 64 x 64"
+.venv/bin/python examples/turbulence.py "$output/series" --size 64 --steps 16 --resolution 2.5
+echo "quick start: pretrain, encode and decode in pvpython"
+xvfb-run -a .venv/bin/metainr pvpython examples/quickstart.py "$output"

@@ -1,0 +1,147 @@
+"""What all filters share: one line per error, progress and abort."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+from vtkmodules.util.vtkAlgorithm import VTKPythonAlgorithmBase
+from vtkmodules.vtkCommonCore import vtkInformationVector, vtkOutputWindow
+from vtkmodules.vtkCommonDataModel import vtkDataObject
+from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline
+from vtkmodules.vtkParallelCore import vtkMultiProcessController
+
+from metainr_core.errors import Cancelled, MetaINRError
+
+from .properties import in_property_names
+from .tables import add_field_text
+
+ERROR_ARRAY = "minr_error"
+_PROGRESS_INTERVAL = 0.1  # seconds
+
+
+class MetaINRFilter(VTKPythonAlgorithmBase):
+    """Base of the filters. Subclasses set ``label`` and write ``run``.
+
+    ``run(inInfo, output, progress)`` fills ``output``. When it raises MetaINRError the output is
+    emptied, and the message is shown and attached to the output as field data ``minr_error``,
+    which also reaches a client whose server runs elsewhere.
+    """
+
+    label = "Meta-INR"
+    property_defaults: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, **ports: Any):
+        super().__init__(**ports)
+        self.values: dict[str, Any] = dict(self.property_defaults)
+
+    def run(self, inInfo: Any, output: Any, progress: Progress) -> None:
+        raise NotImplementedError
+
+    def RequestData(self, request: Any, inInfo: Any, outInfo: vtkInformationVector) -> int:
+        output = vtkDataObject.GetData(outInfo, 0)
+        output.Initialize()
+        # An abort that came too late for the last execution must not stop this one.
+        self.SetAbortExecute(0)
+        message = ""
+        try:
+            self.run(inInfo, output, Progress(self))
+        except Cancelled:
+            message = "stopped before anything new was finished"
+        except MetaINRError as error:
+            message = in_property_names(str(error))
+        except ImportError as error:
+            message = missing_module(error)
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and "memory" not in str(error):
+                raise
+            message = f"not enough memory: {first_line(error)}; use smaller batches or bricks"
+        finally:
+            self.SetAbortExecute(0)
+        if message:
+            output.Initialize()
+            add_field_text(output, ERROR_ARRAY, message)
+            self.report(message)
+        # 0 would add VTK's own lines about a failed request to the one that says what is wrong.
+        return 1
+
+    def report(self, message: str, kind: str = "Error") -> None:
+        """Shows one line (``Error`` or ``Warning``) as VTK's macros do: to observers, if any,
+        else in the output window, which is ParaView's Output Messages and pvpython's stderr."""
+        text = f"{kind.upper()}: {self.label}: {message}\n"
+        if self.HasObserver(f"{kind}Event"):
+            self.InvokeEvent(f"{kind}Event", text)
+        else:
+            getattr(vtkOutputWindow.GetInstance(), f"Display{kind}Text")(text)
+
+
+class TableFilter(MetaINRFilter):
+    """A filter from an image series to a table that does not depend on time."""
+
+    def __init__(self) -> None:
+        super().__init__(nInputPorts=1, inputType="vtkImageData", outputType="vtkTable")
+
+    def RequestInformation(self, request: Any, inInfo: Any, outInfo: vtkInformationVector) -> int:
+        # With time in its information the filter would run again for every time that is shown.
+        remove_times(outInfo.GetInformationObject(0))
+        return 1
+
+    def RequestData(self, request: Any, inInfo: Any, outInfo: vtkInformationVector) -> int:
+        controller = vtkMultiProcessController.GetGlobalController()
+        if controller is None or controller.GetNumberOfProcesses() == 1:
+            return super().RequestData(request, inInfo, outInfo)
+        vtkDataObject.GetData(outInfo, 0).Initialize()
+        if controller.GetLocalProcessId() == 0:
+            self.report(
+                f"runs on one process, but this server has {controller.GetNumberOfProcesses()};"
+                " start pvserver or pvbatch without mpiexec (one process uses all cores)"
+            )
+        return 1
+
+
+class Progress:
+    """The core's progress callback: shows on the progress bar, and stops when asked to."""
+
+    def __init__(self, algorithm: MetaINRFilter):
+        self._algorithm = algorithm
+        self._shown = -1.0
+
+    def __call__(self, fraction: float, message: str) -> None:
+        now = time.monotonic()
+        if fraction >= 1 or now - self._shown > _PROGRESS_INTERVAL:
+            self._shown = now
+            self._algorithm.SetProgressText(message)
+            self._algorithm.UpdateProgress(min(max(fraction, 0.0), 1.0))
+        # Not CheckAbort(), which makes VTK throw away the output: it shows what is finished.
+        if self._algorithm.GetAbortExecute():
+            raise Cancelled("stopped")
+
+
+def missing_module(error: ImportError) -> str:
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return (
+        f"ParaView's Python {version} cannot import {error.name or 'a module'}"
+        f" ({first_line(error)}); start ParaView with `metainr paraview`, or put the site-packages"
+        f" folder of a Python {version} environment with torch and safetensors first on PYTHONPATH"
+    )
+
+
+def first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0]
+
+
+def remove_times(info: Any) -> None:
+    info.Remove(vtkStreamingDemandDrivenPipeline.TIME_STEPS())
+    info.Remove(vtkStreamingDemandDrivenPipeline.TIME_RANGE())
+
+
+def stamp(path: str | Path) -> tuple[int, ...] | None:
+    """What changes when a file is replaced; None when there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

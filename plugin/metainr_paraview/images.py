@@ -1,0 +1,66 @@
+"""Image data of the pipeline: which array, which geometry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from vtkmodules.vtkCommonDataModel import vtkDataObject, vtkImageData
+
+from metainr_core.errors import SeriesError
+from metainr_core.grid import Grid
+
+ASSOCIATIONS = {
+    vtkDataObject.FIELD_ASSOCIATION_POINTS: "point",
+    vtkDataObject.FIELD_ASSOCIATION_CELLS: "cell",
+}
+
+
+def selected_array(algorithm: Any) -> tuple[str, str]:
+    """Association and name of the array that the property ``Scalars`` chooses."""
+    info = algorithm.GetInputArrayInformation(0)
+    name = info.Get(vtkDataObject.FIELD_NAME())
+    if not name:
+        raise SeriesError("Scalars is empty; choose the point or cell array to learn")
+    association = ASSOCIATIONS.get(info.Get(vtkDataObject.FIELD_ASSOCIATION()))
+    if association is None:
+        raise SeriesError(f'Scalars: "{name}" has to be an array of POINTS or CELLS')
+    return association, name
+
+
+def grid_of(image: vtkImageData, association: str) -> Grid:
+    """The grid of the image's point or cell values. Raises SeriesError when it is empty."""
+    from metainr_core.vti import image_grid
+
+    if image.GetNumberOfPoints() == 0:
+        raise SeriesError(
+            "the input image is empty: its reader failed and said why ('not well-formed' means"
+            " appended data, which this VTK cannot read: save the files with inline binary data)"
+        )
+    return image_grid(image, association)
+
+
+def values_of(image: vtkImageData, array: str, association: str) -> np.ndarray:
+    """A copy of one array ``(nz, ny, nx, components)`` in its own type. Raises MetaINRError.
+
+    A copy, because the pipeline may use the memory again for the next time step.
+    """
+    from metainr_core.vti import image_values
+
+    return image_values(image, array, association).copy()
+
+
+def point_extent(grid: Grid) -> tuple[int, ...]:
+    """VTK's extent of an image with this grid: of its points, both ends included."""
+    last = 0 if grid.association == "cell" else -1
+    return tuple(v for s, n in zip(grid.start, grid.dims, strict=True) for v in (s, s + n + last))
+
+
+def part_of(grid: Grid, extent: tuple[int, ...]) -> Grid:
+    """The part of the grid inside a VTK extent. Raises MetaINRError when the extent is empty."""
+    whole = point_extent(grid)
+    low = [max(a, b) for a, b in zip(extent[::2], whole[::2], strict=True)]
+    high = [min(a, b) for a, b in zip(extent[1::2], whole[1::2], strict=True)]
+    points = 0 if grid.association == "cell" else 1
+    dims = tuple(b - a + points for a, b in zip(low, high, strict=True))
+    return Grid(dims, grid.spacing, grid.origin, grid.direction, tuple(low), grid.association)  # type: ignore[arg-type]

@@ -1,0 +1,103 @@
+"""The input of a filter as a time series that is read one step at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from vtkmodules.vtkCommonCore import vtkInformation, vtkInformationVector
+from vtkmodules.vtkCommonDataModel import vtkDataObject, vtkImageData
+from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline
+
+from metainr_core.errors import MetaINRError, SeriesError
+from metainr_core.series import Series
+
+from .images import grid_of, selected_array, values_of
+
+_UPDATE_TIME = vtkStreamingDemandDrivenPipeline.UPDATE_TIME_STEP()
+
+
+class Upstream:
+    """What is connected to an algorithm's first input, updated to any time.
+
+    An algorithm may do that while it executes: everything upstream has finished by then.
+    """
+
+    def __init__(self, algorithm: Any):
+        connection = algorithm.GetInputConnection(0, 0)
+        self._producer, self._port = connection.GetProducer(), connection.GetIndex()
+        self._info = self._producer.GetOutputInformation(self._port)
+        self.steps = tuple(self._info.Get(vtkStreamingDemandDrivenPipeline.TIME_STEPS()) or ())
+        self.requested = self._info.Get(_UPDATE_TIME) if self._info.Has(_UPDATE_TIME) else None
+
+    def image(self, time: float | None) -> vtkImageData:
+        """The input at a time (None: at no special one). Raises SeriesError."""
+        if not self._update(time):
+            raise SeriesError("the input cannot be read; see the messages of the reader before")
+        image = self._producer.GetOutputDataObject(self._port)
+        if not isinstance(image, vtkImageData):
+            raise SeriesError(f"the input is {type(image).__name__}; expected image data (.vti)")
+        return image
+
+    def restore(self) -> None:
+        """Brings the input back to the time that was asked for before."""
+        self._update(self.requested)
+
+    def _update(self, time: float | None) -> bool:
+        request = vtkInformation()
+        if time is None:
+            self._info.Remove(_UPDATE_TIME)
+        else:
+            request.Set(_UPDATE_TIME, time)
+        requests = vtkInformationVector()
+        requests.SetInformationObject(self._port, request)
+        return bool(self._producer.Update(self._port, requests))
+
+
+class PipelineSeries(Series):
+    """All time steps of a filter's input: random access, one step in memory."""
+
+    def __init__(self, algorithm: Any, upstream: Upstream, *, ignore_nonfinite: bool = False):
+        self._upstream = upstream
+        self._association, array = selected_array(algorithm)
+        # Without time steps the input is one step: what it gives at the time asked for.
+        self._requests = upstream.steps or (upstream.requested,)
+        image = upstream.image(self._requests[0])
+        grid = grid_of(image, self._association)
+        components = values_of(image, array, self._association).shape[3]
+        # The view's time must not become the time of data that has none.
+        key, info = vtkDataObject.DATA_TIME_STEP(), image.GetInformation()
+        times = upstream.steps or (info.Get(key) if info.Has(key) else 0.0,)
+        super().__init__(
+            "the input", grid, array, components, times, ignore_nonfinite=ignore_nonfinite
+        )
+
+    @classmethod
+    @contextmanager
+    def opened(cls, algorithm: Any, *, ignore_nonfinite: bool = False) -> Iterator[PipelineSeries]:
+        """The series of ``algorithm``'s input, to be used while it executes.
+
+        Afterwards the input is again as it was. Raises SeriesError.
+        """
+        upstream = Upstream(algorithm)
+        try:
+            yield cls(algorithm, upstream, ignore_nonfinite=ignore_nonfinite)
+        finally:
+            upstream.restore()
+
+    def where(self, step: int) -> str:
+        return f"step {step} (time {self.times[step]:g}) of {self.name}"
+
+    def _load(self, step: int) -> np.ndarray:
+        from metainr_core.vti import check_grid
+
+        try:
+            image = self._upstream.image(self._requests[step])
+            grid = grid_of(image, self._association)
+            values = values_of(image, self.array, self._association)
+        except MetaINRError as error:
+            raise SeriesError(f"{self.where(step)}: {error}") from error
+        check_grid(grid, self.grid, self.where(step))
+        return values

@@ -1,0 +1,327 @@
+"""The command line end to end: results, exit codes, one line for bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import metainr_core
+from metainr_core.archive import Archive
+from metainr_core.cli import main
+from metainr_core.metrics import Errors
+from metainr_core.prior import Prior
+from metainr_core.series import ArraySeries
+
+Maker = Callable[..., ArraySeries]
+Capture = pytest.CaptureFixture[str]
+
+NETWORK = ["--width", "8", "--hidden-layers", "1", "--omega-0", "10"]
+PRETRAIN = ["--outer-steps", "3", "--inner-steps", "2", "--batch-size", "64", "--precision", "fp32"]
+ENCODE = ["--epochs", "2", "--batch-size", "128", "--precision", "fp32", "--device", "cpu"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, make_series: Maker, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with a series in ``flow/``, which needs no VTK."""
+    series = make_series(steps=6)
+    (tmp_path / "flow" / "speed").mkdir(parents=True)
+    for step in range(6):
+        name = f"flow/speed/flow-speed-{step + 1}.raw"
+        (tmp_path / name).write_bytes(series.read(step).tobytes())
+    index = {"name": "flow", "dims": [12, 10, 8], "vars": ["speed"], "total_samples": 6}
+    (tmp_path / "flow" / "dataset.json").write_text(json.dumps(index))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(capsys: Capture, *arguments: str) -> dict[str, Any]:
+    """What a command prints as JSON."""
+    assert main([*arguments, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+
+    def refuse(token: str) -> None:
+        raise AssertionError(f"{token} is no JSON")
+
+    report = json.loads(captured.out, parse_constant=refuse)
+    assert isinstance(report, dict)
+    return report
+
+
+def fails(capsys: Capture, *arguments: str) -> str:
+    """The one line that a command fails with."""
+    capsys.readouterr()
+    assert main(list(arguments)) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.endswith("\n")
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("metainr: error: ")
+    return captured.err
+
+
+def test_from_series_to_volumes(folder: Path, make_series: Maker, capsys: Capture) -> None:
+    pytest.importorskip("vtkmodules.vtkIOXML")
+    series = make_series(steps=6)
+    learned = run(capsys, "pretrain", "flow", "-o", "p.safetensors", *NETWORK, *PRETRAIN)
+    assert learned["rounds"] == 3
+    assert learned["kind"] == "meta"
+    assert 0 < learned["voxel_share"] <= 0.05
+    assert learned["network"]["width"] == 8
+    assert Prior.load("p.safetensors").finished
+
+    encoded = run(capsys, "encode", "flow", "-o", "run.minr", "--prior", "p.safetensors", *ENCODE)
+    assert [row["step"] for row in encoded["steps"]] == list(range(6))
+    for row in encoded["steps"]:
+        for name in ("time", "psnr", "psnr_series", "max_error", "seconds", "bytes"):
+            assert row[name] >= 0
+    mean = np.mean([row["psnr_series"] for row in encoded["steps"]])
+    assert encoded["mean_psnr_series"] == pytest.approx(mean)
+    assert encoded["network"] == learned["network"]
+    assert run(capsys, "info", "run.minr") == encoded
+    info = run(capsys, "info", "p.safetensors")
+    assert info["array"] == "speed"
+
+    decoded = run(capsys, "decode", "run.minr", "-o", "new/out.pvd", "--steps", "1:6:2")
+    assert decoded["steps"] == [1, 3, 5]
+    again = metainr_core.open_series("new/out.pvd")
+    assert again.array == "speed"
+    assert again.times == (1.0, 3.0, 5.0)
+    assert again.grid == series.grid
+    for place, step in enumerate((1, 3, 5)):
+        errors = Errors.between(series.read(step), again.read(place))
+        assert errors.largest == pytest.approx(encoded["steps"][step]["max_error"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "dims"),
+    [
+        (["--dims", "5", "6", "7"], [5, 6, 7]),
+        (["--scale", "1.5"], [18, 15, 12]),
+        (["--box", "2", "5", "0", "3.5", "-1", "100"], [4, 4, 8]),
+        (["--box", "2", "5", "0", "3.5", "-1", "100", "--scale", "2"], [8, 8, 16]),
+    ],
+)
+def test_decode_on_other_grids(
+    folder: Path, capsys: Capture, flags: list[str], dims: list[int]
+) -> None:
+    pytest.importorskip("vtkmodules.vtkIOXML")
+    run(capsys, "encode", "flow", "-o", "run.minr", "--steps", "0", *NETWORK, *ENCODE)
+    decoded = run(capsys, "decode", "run.minr", "-o", "out.pvd", *flags)
+    assert decoded["dims"] == dims
+    again = metainr_core.open_series("out.pvd")
+    assert list(again.grid.dims) == dims
+    archive = Archive.open("run.minr")
+    assert (again.read(0) == archive.decode(0, again.grid)).all()
+
+
+def test_people_get_a_table(folder: Path, capsys: Capture) -> None:
+    command = ["encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE, "--json", "out.json"]
+    assert main(command) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    lines = captured.out.splitlines()
+    assert lines[-7].split()[:4] == ["step", "time", "psnr", "psnr_series"]
+    assert [line.split()[0] for line in lines[-6:]] == list("012345")
+    report = json.loads((folder / "out.json").read_text())
+    assert len(report["steps"]) == 6
+
+
+def test_exact_and_rangeless_steps_are_told_apart(folder: Path, capsys: Capture) -> None:
+    """No error is "exact"; an error where the step's own range is nothing has no PSNR."""
+    for step, value in ((1, 0.0), (2, 0.123)):
+        path = folder / "flow" / "speed" / f"flow-speed-{step}.raw"
+        path.write_bytes(np.full(960, value, "<f4").tobytes())
+    for path in (folder / "flow" / "speed").glob("flow-speed-[3456].raw"):
+        values = np.linspace(-1, 1, 960).astype("<f4")
+        path.write_bytes(values.tobytes())
+    assert main(["encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[-6:]]
+    assert rows[0][2:4] == ["exact", "exact"]
+    report = run(capsys, "info", "run.minr")
+    assert report["steps"][0]["psnr"] is None
+    if report["steps"][1]["max_error"] > 0:
+        assert rows[1][2] == "-"
+        assert float(rows[1][3]) > 100
+
+
+def test_a_second_run_keeps_everything(folder: Path, capsys: Capture) -> None:
+    learn = ["pretrain", "flow", "-o", "p.safetensors", *NETWORK, *PRETRAIN]
+    encode = ["encode", "flow", "-o", "run.minr", "--prior", "p.safetensors", *ENCODE]
+    first = run(capsys, *learn), run(capsys, *encode)
+    assert (run(capsys, *learn), run(capsys, *encode)) == first
+
+
+@pytest.mark.parametrize("kind", ["pretrained", "meta"])
+def test_the_kind_of_the_prior_is_the_default_start(
+    folder: Path, capsys: Capture, kind: str
+) -> None:
+    outer = "pooled" if kind == "pretrained" else "reptile"
+    flags = [*NETWORK, *PRETRAIN, "--outer", outer]
+    assert run(capsys, "pretrain", "flow", "-o", "p.safetensors", *flags)["kind"] == kind
+    run(capsys, "encode", "flow", "-o", "run.minr", "--prior", "p.safetensors", *ENCODE)
+    assert Archive.open("run.minr").info["encode"]["init"] == kind
+
+
+def test_bad_input_is_one_line(folder: Path, make_series: Maker, capsys: Capture) -> None:
+    run(capsys, "pretrain", "flow", "-o", "p.safetensors", *NETWORK, *PRETRAIN)
+    run(capsys, "encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE)
+    (folder / "file").touch()
+    (folder / "bad.vti").write_text("<VTKFile")
+    (folder / "bad.minr").write_text("{}")
+    encode = ["encode", "flow", "-o", "other.minr"]
+    for arguments, message in [
+        ([], "required: COMMAND"),
+        (["dance"], "invalid choice"),
+        (["encode", "flow"], "-o"),
+        (["encode", "flow", "-o", "a.minr", "--epochs", "many"], "--epochs"),
+        (["encode", "flow", "-o", "a.minr", "--init", "best"], "--init"),
+        (["encode", "flow", "-o", "a.pvd"], "ends in .minr"),
+        (["encode", "flow", "-o", "file/a.minr"], "file"),
+        (["encode", "nothing.pvd", "-o", "a.minr"], "nothing.pvd"),
+        (["encode", "nothing*.vti", "-o", "a.minr"], "matches no file"),
+        (["encode", "flow", "--array", "heat", "-o", "a.minr"], 'no variable "heat": speed'),
+        ([*encode, "--steps", "6"], "steps 0 to 5"),
+        ([*encode, "--steps", "x"], "expected 0:10:2"),
+        ([*encode, "--init", "meta"], "needs a prior"),
+        ([*encode, "--prior", "none.safetensors"], "none.safetensors"),
+        ([*encode, "--prior", "run.minr"], "run.minr"),
+        ([*encode, "--prior", "p.safetensors", "--width", "9"], "the prior's network"),
+        ([*encode, "--prior", "p.safetensors", "--init", "random"], "a prior is given"),
+        ([*encode, "--epochs", "0"], "epochs is 0"),
+        ([*encode, "--target-ratio", "1e9"], "cannot be reached"),
+        (["pretrain", "flow", "-o", "file/p.safetensors"], "choose a writable folder"),
+        (["pretrain", "flow", "-o", "run"], "choose a writable folder"),
+        (["pretrain", "flow", "-o", "run.minr"], "run.minr"),
+        (["decode", "run.minr", "-o", "out"], "ends in .pvd"),
+        (["decode", "none.minr", "-o", "out.pvd"], "does not exist"),
+        (["decode", "bad.minr", "-o", "out.pvd"], "no .minr archive"),
+        (["decode", "run.minr", "-o", "file/out.pvd"], "choose a writable folder"),
+        (["decode", "run.minr", "-o", "out.pvd", "--steps", "2,9"], "holds no step 9"),
+        (["decode", "run.minr", "-o", "out.pvd", "--scale", "0"], "scale is 0"),
+        (["decode", "run.minr", "-o", "out.pvd", "--dims", "0", "1", "1"], "dims are"),
+        (
+            ["decode", "run.minr", "-o", "out.pvd", "--box", "20", "30", *"0909"],
+            "box 20 to 30 along x",
+        ),
+        (["decode", "run.minr", "-o", "out.pvd", "--scale", "2", "--dims", *"123"], "not allowed"),
+        (["info", "none.minr"], "does not exist"),
+        (["info", "none.safetensors"], "none.safetensors"),
+        (["info", "flow"], "flow"),
+        (["info", "run.minr", "--json", "file/out.json"], "cannot be written"),
+    ]:
+        assert message in fails(capsys, *arguments), arguments
+    assert not (folder / "out").exists()
+    assert not list(folder.glob("out*"))
+
+
+def test_a_damaged_image_is_one_line_too(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """VTK's own messages do not come between."""
+    pytest.importorskip("vtkmodules.vtkIOXML")
+    (folder / "bad.vti").write_text("<VTKFile")
+    assert main(["encode", "bad.vti", "-o", "a.minr"]) == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1
+    assert "bad.vti cannot be read" in error
+
+
+def test_non_finite_values(folder: Path, capsys: Capture) -> None:
+    path = folder / "flow" / "speed" / "flow-speed-3.raw"
+    values = np.frombuffer(path.read_bytes(), "<f4").copy()
+    values[:2] = np.nan
+    path.write_bytes(values.tobytes())
+    command = ["encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE]
+    assert "step 2 of flow: array" in fails(capsys, *command)
+    assert len(run(capsys, *command, "--ignore-nonfinite")["steps"]) == 6
+
+
+def test_another_series_is_refused_without_overwrite(folder: Path, capsys: Capture) -> None:
+    command = ["encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE]
+    run(capsys, *command)
+    before = (folder / "run.minr").read_bytes()
+    path = folder / "flow" / "speed" / "flow-speed-2.raw"
+    path.write_bytes(path.read_bytes()[::-1].replace(b"\x7f", b"\0").replace(b"\xff", b"\0"))
+    assert "its step 1 was encoded from other values" in fails(capsys, *command)
+    assert (folder / "run.minr").read_bytes() == before
+    assert len(run(capsys, *command, "--overwrite")["steps"]) == 6
+
+
+def test_an_empty_archive_has_nothing_to_decode(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE]
+    assert "diverged" in fails(capsys, *command, "--learning-rate", "1e25", "--optimizer", "adam")
+    assert "holds no step yet" in fails(capsys, "decode", "run.minr", "-o", "out.pvd")
+    assert run(capsys, "info", "run.minr")["steps"] == []
+
+
+def test_help_and_version(capsys: Capture) -> None:
+    for arguments in (["--version"], ["--help"], ["encode", "--help"], ["pretrain", "--help"]):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert metainr_core.__version__ in text
+    assert "--target-psnr" in text
+    assert "--outer-steps" in text
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    root = str(Path(metainr_core.__file__).parents[1])
+    code = "import sys; from metainr_core.cli import main; sys.exit(main())"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": root},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_ctrl_c_keeps_the_finished_steps(folder: Path, capsys: Capture) -> None:
+    command = ["encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE, "--epochs", "60"]
+    process = start(folder, *command)
+    wait_for(folder / "run" / "step_000000.safetensors", process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.startswith("metainr: stopped: interrupted; what is finished is kept")
+    assert err.count("\n") == 1
+    archive = Archive.open("run.minr")
+    assert 0 < len(archive.steps) < 6
+    kept = archive.step_path(0).stat().st_mtime_ns
+    assert len(run(capsys, *command)["steps"]) == 6
+    assert archive.step_path(0).stat().st_mtime_ns == kept
+
+
+def test_a_killed_encode_loses_at_most_the_step_in_flight(folder: Path, capsys: Capture) -> None:
+    command = ["encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE, "--epochs", "60"]
+    process = start(folder, *command)
+    wait_for(folder / "run" / "step_000001.safetensors", process)
+    process.kill()
+    process.communicate(timeout=60)
+    archive = Archive.open("run.minr")
+    assert archive.steps[:2] == [0, 1]
+    kept = archive.step_path(1).stat().st_mtime_ns
+    assert len(run(capsys, *command)["steps"]) == 6
+    assert archive.step_path(1).stat().st_mtime_ns == kept

@@ -1,0 +1,143 @@
+"""Flags are the settings' fields, and explicit ones win."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from metainr_core.config import EncodeConfig, PretrainConfig, SirenConfig
+from metainr_core.errors import SettingsError
+from metainr_core.flags import (
+    add_network_flags,
+    add_series_flags,
+    add_settings_flags,
+    parse_steps,
+    series_from,
+    settings_from,
+)
+from metainr_core.series import ArraySeries
+
+Maker = Callable[..., ArraySeries]
+
+# A value other than any default, for each field.
+OTHER: dict[str, Any] = {
+    "sampling": "lattice",
+    "outer": "pooled",
+    "optimizer": "adam",
+    "schedule": "constant",
+    "init": "previous",
+    "device": "cpu",
+    "precision": "fp32",
+    "fraction": 0.015625,
+    "inner_floor": 0.75,
+}
+
+
+def parse(stage: Any, *arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_network_flags(parser)
+    add_settings_flags(parser, stage)
+    return parser.parse_args(arguments)
+
+
+@pytest.mark.parametrize("stage", [PretrainConfig, EncodeConfig])
+def test_every_field_is_a_flag(make_series: Maker, stage: Any) -> None:
+    series = make_series()
+    for field in dataclasses.fields(stage):
+        if field.name == "siren":
+            continue
+        value = OTHER.get(field.name, type(getattr(stage(), field.name))(7))
+        assert value != field.default
+        options = parse(stage, "--" + field.name.replace("_", "-"), str(value))
+        config = settings_from(options, stage, series)
+        assert getattr(config, field.name) == value
+        assert dataclasses.replace(config, **{field.name: field.default, "siren": None}) == stage()
+
+
+@pytest.mark.parametrize("stage", [PretrainConfig, EncodeConfig])
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_presets_and_explicit_flags(make_series: Maker, stage: Any, preset: str) -> None:
+    config = settings_from(parse(stage, "--preset", preset, "--seed", "3"), stage, make_series())
+    expected = stage.preset(preset, seed=3)
+    assert dataclasses.replace(config, siren=expected.siren) == expected
+    if preset == "paper":
+        assert config.siren == expected.siren
+    else:
+        assert config.siren is not None
+
+
+def test_network_flags_go_before_the_base(make_series: Maker) -> None:
+    flags = ("--width", "9", "--hidden-layers", "0", "--omega-0", "4.5", "--brick-size", "5")
+    options = parse(EncodeConfig, "--preset", "paper", *flags)
+    config = settings_from(options, EncodeConfig, make_series())
+    assert config.siren == SirenConfig(9, 0, 4.5, first_scale=1.0, brick_size=5)
+    base = SirenConfig(12, 1, 7.0)
+    changed = settings_from(parse(EncodeConfig, "--width", "9"), EncodeConfig, make_series(), base)
+    assert changed.siren == SirenConfig(9, 1, 7.0)
+    kept = settings_from(parse(EncodeConfig), EncodeConfig, make_series(), base)
+    assert kept.siren is None, "the prior's network needs no check"
+
+
+def test_a_ratio_picks_the_width(make_series: Maker) -> None:
+    options = parse(EncodeConfig, "--target-ratio", "5", "--hidden-layers", "1")
+    config = settings_from(options, EncodeConfig, make_series())
+    assert config.siren is not None
+    assert config.siren.parameters(1) <= 960 / 5
+
+
+def test_wrong_values_reach_the_checks(make_series: Maker) -> None:
+    with pytest.raises(SettingsError, match="epochs is 0"):
+        settings_from(parse(EncodeConfig, "--epochs", "0"), EncodeConfig, make_series())
+    with pytest.raises(SettingsError, match="fraction is 2"):
+        settings_from(parse(PretrainConfig, "--fraction", "2"), PretrainConfig, make_series())
+
+
+def test_series_flags_are_those_of_open_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+
+    def opened(*arguments: Any, **keywords: Any) -> str:
+        calls.append((arguments, keywords))
+        return "series"
+
+    monkeypatch.setattr("metainr_core.flags.open_series", opened)
+    parser = argparse.ArgumentParser()
+    add_series_flags(parser)
+    options = parser.parse_args(["run.pvd", "--array", "speed", "--ignore-nonfinite"])
+    found: Any = series_from(options)
+    assert found == "series"
+    assert calls == [(("run.pvd", "speed"), {"ignore_nonfinite": True})]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, None),
+        ("0:10:2", [0, 2, 4, 6, 8]),
+        (":", list(range(10))),
+        ("7:", [7, 8, 9]),
+        ("-2:", [8, 9]),
+        ("::-4", [1, 5, 9]),
+        ("0:99999999999999", list(range(10))),
+        ("3", [3]),
+        ("8,3,5,3", [3, 5, 8]),
+        (" 1 , 4 : 6 ", [1, 4, 5]),
+        ("12", [12]),
+    ],
+)
+def test_steps(text: str | None, expected: list[int] | None) -> None:
+    assert parse_steps(text, 10) == expected
+
+
+@pytest.mark.parametrize("text", ["", "a", "1.5", "1,,2", "0:10:0", "1:2:3:4", "1-3", ","])
+def test_wrong_steps_are_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"--steps is .*; expected 0:10:2 or 3,5,8"):
+        parse_steps(text, 10)
+
+
+def test_steps_that_name_nothing_are_refused() -> None:
+    with pytest.raises(SettingsError, match="--steps 20: names no step; there are 10"):
+        parse_steps("20:", 10)

@@ -1,0 +1,132 @@
+"""How ParaView is found and what it is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from metainr_core import launch
+from metainr_core.errors import LaunchError
+
+
+def make_program(folder: Path, name: str, script: str = "") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / name
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return program
+
+
+def test_split_home_prefers_the_flag_to_the_variable() -> None:
+    environment = {"PARAVIEW_HOME": "/from/variable"}
+    assert launch.split_home(["--paraview", "/a", "s.py"], environment) == (Path("/a"), ["s.py"])
+    assert launch.split_home(["--paraview=/a", "s.py"], environment) == (Path("/a"), ["s.py"])
+    assert launch.split_home(["s.py", "--paraview"], {}) == (None, ["s.py", "--paraview"])
+    assert launch.split_home(["s.py"], environment) == (Path("/from/variable"), ["s.py"])
+
+
+def test_split_home_without_a_value() -> None:
+    with pytest.raises(LaunchError, match="--paraview: expected the folder"):
+        launch.split_home(["--paraview"], {})
+
+
+@pytest.mark.parametrize("inside", ["", "bin", "Contents/bin"])
+def test_find_program_in_a_home(tmp_path: Path, inside: str) -> None:
+    program = make_program(tmp_path / inside, "pvpython")
+    assert launch.find_program("pvpython", tmp_path) == program
+
+
+def test_find_program_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = make_program(tmp_path, "paraview")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert launch.find_program("paraview", None) == program
+
+
+def test_a_missing_paraview_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LaunchError, match="pvpython is not in the PATH; install ParaView") as error:
+        launch.find_program("pvpython", None)
+    assert "\n" not in str(error.value)
+    with pytest.raises(LaunchError, match="give the folder that holds"):
+        launch.find_program("pvpython", tmp_path)
+    with pytest.raises(LaunchError, match="expected one of paraview, pvpython, pvbatch"):
+        launch.find_program("pvserver", None)
+
+
+def test_another_python_in_the_host_is_refused(tmp_path: Path) -> None:
+    make_program(tmp_path, "pvpython", "echo noise; echo python 2.7")
+    with pytest.raises(LaunchError, match=r"runs Python 2\.7 but this environment has 3"):
+        launch.check_python(make_program(tmp_path, "paraview"))
+
+
+def test_a_host_that_does_not_start_is_reported(tmp_path: Path) -> None:
+    pvpython = make_program(tmp_path, "pvpython", "echo no display >&2; exit 3")
+    with pytest.raises(LaunchError, match="does not start: 'no display'"):
+        launch.check_python(pvpython)
+
+
+def test_a_host_without_pvpython_is_not_asked(tmp_path: Path) -> None:
+    launch.check_python(make_program(tmp_path, "paraview"))
+
+
+def test_package_folders_are_unique_and_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one/package_a", "one/package_b", "two/package_c"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "__init__.py").touch()
+        monkeypatch.syspath_prepend(str((tmp_path / name).parent))
+    names = ["package_a", "package_c", "package_b"]
+    assert launch.package_folders(names) == [tmp_path / "one", tmp_path / "two"]
+
+
+def test_a_missing_package_is_named() -> None:
+    with pytest.raises(LaunchError, match="no_such_package is not installed for"):
+        launch.package_folders(["no_such_package"])
+
+
+def test_a_second_vtk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("package_d", "vtkmodules"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(LaunchError, match="holds pip's vtk"):
+        launch.package_folders(["package_d"])
+
+
+def test_the_environment_keeps_what_the_user_has_set() -> None:
+    modules = [Path("/venv"), Path("/repo")]
+    new = launch.host_environment({"HOME": "/h"}, modules, Path("/xml"))
+    join = os.pathsep.join
+    assert new == {"HOME": "/h", "PYTHONPATH": join(["/venv", "/repo"]), "PV_PLUGIN_PATH": "/xml"}
+    old = {"PYTHONPATH": "/p", "PV_PLUGIN_PATH": "/q"}
+    new = launch.host_environment(old, modules, Path("/xml"))
+    assert new["PYTHONPATH"] == join(["/venv", "/repo", "/p"])
+    assert new["PV_PLUGIN_PATH"] == join(["/xml", "/q"])
+    assert old == {"PYTHONPATH": "/p", "PV_PLUGIN_PATH": "/q"}
+
+
+def test_the_xml_folder_is_clean() -> None:
+    """ParaView tries to load every file of a folder on PV_PLUGIN_PATH."""
+    assert [path.suffix for path in launch.xml_folder().iterdir()] == [".xml"]
+
+
+def test_main_starts_the_program_with_its_arguments(tmp_path: Path) -> None:
+    version = f"python {sys.version_info.major}.{sys.version_info.minor}"
+    show = f'if [ "$1" = -c ]; then echo {version}; else echo "$@"; echo "$PV_PLUGIN_PATH"; fi'
+    make_program(tmp_path, "pvpython", show)
+    arguments = ["--paraview", str(tmp_path), "script.py", "--flag"]
+    code = f"from metainr_core.launch import main; main('pvpython', {arguments})"
+    root = Path(launch.__file__).parents[1]
+    environment = launch.host_environment(os.environ, [root, root / "plugin"], Path("/other"))
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    plugins = f"{launch.xml_folder()}{os.pathsep}/other"
+    assert result.stdout.splitlines() == ["script.py --flag", plugins]

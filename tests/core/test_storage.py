@@ -1,0 +1,206 @@
+"""Files are whole or absent, and nothing strange in them gets through."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pickle
+import stat
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from metainr_core.config import SirenConfig
+from metainr_core.errors import ArchiveError, MetaINRError
+from metainr_core.siren import initialize
+from metainr_core.storage import (
+    check_writable,
+    load_siren,
+    make_folder,
+    read_metadata,
+    save_tensors,
+    siren_tensors,
+    write_atomically,
+)
+
+CONFIG = SirenConfig(6, 2, 9.0)
+
+
+def save_some(path: Path, prefix: str = "") -> list[torch.Tensor]:
+    siren = initialize(CONFIG, 3, 2, torch.Generator().manual_seed(0))
+    save_tensors(path, siren_tensors(siren, prefix), {"kind": "test", "é": [1.5, None]})
+    return siren.tensors
+
+
+def fail(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_networks_survive(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    tensors = save_some(path, "x.")
+    loaded = load_siren(path, CONFIG, 2, 3, "x.")
+    assert loaded.omega_0 == 9.0
+    assert all(torch.equal(a, b) for a, b in zip(tensors, loaded.tensors, strict=True))
+    assert read_metadata(path) == {"kind": "test", "é": [1.5, None]}
+
+
+@pytest.mark.parametrize("function", ["replace", "fsync", "chmod"])
+def test_a_failed_write_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+    monkeypatch.setattr(os, function, fail)
+    with pytest.raises(ArchiveError, match=r"file cannot be written: No space left") as error:
+        write_atomically(path, b"new")
+    assert "\n" not in str(error.value)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_data_is_on_disk_before_the_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    for name in ("fsync", "replace"):
+        real: Callable[..., None] = getattr(os, name)
+
+        def note(*a: Any, name: str = name, real: Callable[..., None] = real) -> None:
+            calls.append(name)
+            real(*a)
+
+        monkeypatch.setattr(os, name, note)
+    write_atomically(tmp_path / "file", b"data")
+    assert calls == ["fsync", "replace", "fsync"]
+
+
+def test_files_are_as_readable_as_any_other(tmp_path: Path) -> None:
+    old = os.umask(0o022)
+    try:
+        write_atomically(tmp_path / "file", b"")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
+
+
+def test_a_file_in_place_of_a_folder_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for function in (make_folder, check_writable):
+        with pytest.raises(ArchiveError, match="choose a writable folder"):
+            function(tmp_path / "file" / "sub")
+    with pytest.raises(ArchiveError, match="cannot be written"):
+        write_atomically(tmp_path / "file" / "sub", b"")
+    with pytest.raises(ArchiveError, match="cannot be written: No such file"):
+        write_atomically(tmp_path / "absent" / "sub", b"")
+    with pytest.raises(ArchiveError, match="cannot be written: Is a directory"):
+        check_writable(tmp_path)
+    check_writable(tmp_path / "new" / "file")
+    assert not list((tmp_path / "new").iterdir())
+
+
+def cut(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def huge_header(data: bytes) -> bytes:
+    return struct.pack("<Q", 1 << 62) + data[8:]
+
+
+def huge_tensor(data: bytes) -> bytes:
+    """The header promises more bytes than the file has."""
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + size])
+    header["weight_0"]["shape"] = [1 << 20, 1 << 20]
+    header["weight_0"]["data_offsets"] = [0, 1 << 42]
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data[8 + size :]
+
+
+def no_metadata(data: bytes) -> bytes:
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + size])
+    del header["__metadata__"]
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data[8 + size :]
+
+
+def odd_metadata(value: str) -> Callable[[bytes], bytes]:
+    def change(data: bytes) -> bytes:
+        size = struct.unpack("<Q", data[:8])[0]
+        header = json.loads(data[8 : 8 + size])
+        header["__metadata__"] = {"metainr": value}
+        text = json.dumps(header).encode()
+        return struct.pack("<Q", len(text)) + text + data[8 + size :]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        cut,
+        huge_header,
+        huge_tensor,
+        no_metadata,
+        odd_metadata("[1]"),
+        odd_metadata("{"),
+        odd_metadata("[" * 100_000),
+        lambda data: b"",
+        lambda data: b"\0" * 7,
+        lambda data: b"\xff" * len(data),
+        lambda data: pickle.dumps({"weight_0": 1}),
+        lambda data: b"PK\x03\x04" + data,
+    ],
+)
+def test_damaged_files_give_one_line(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "a.safetensors"
+    save_some(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(MetaINRError, match=r"a\.safetensors") as error:
+        read_metadata(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "networks", "components", "message"),
+    [
+        (
+            SirenConfig(7, 2),
+            3,
+            2,
+            r"weight_0 is F32 \[3, 3, 6\]; the network needs F32 \[3, 3, 7\]",
+        ),
+        (SirenConfig(6, 3), 3, 2, "weight_3 is F32"),
+        (SirenConfig(6, 2), 2, 2, "needs F32"),
+        (SirenConfig(6, 2), 3, 1, "weight_3 is"),
+        (SirenConfig(6, 4), 3, 6, r"bias_3 is F32|weight_4 is missing|weight_3 is"),
+    ],
+)
+def test_another_network_is_refused(
+    tmp_path: Path, config: SirenConfig, networks: int, components: int, message: str
+) -> None:
+    save_some(tmp_path / "a.safetensors")
+    with pytest.raises(MetaINRError, match=message):
+        load_siren(tmp_path / "a.safetensors", config, components, networks)
+
+
+def test_another_precision_is_refused(tmp_path: Path) -> None:
+    siren = initialize(CONFIG, 3, 2, torch.Generator()).map(lambda t: t.half())
+    save_tensors(tmp_path / "a.safetensors", siren_tensors(siren), {})
+    with pytest.raises(MetaINRError, match="F16"):
+        load_siren(tmp_path / "a.safetensors", CONFIG, 2, 3)
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "absent", tmp_path):
+        with pytest.raises(MetaINRError) as error:
+            read_metadata(path)
+        assert str(path) in str(error.value)
+        with pytest.raises(MetaINRError):
+            load_siren(path, CONFIG, 2, 3)

@@ -1,0 +1,111 @@
+"""One line per error, no stale output, progress, abort."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from metainr_core.errors import SeriesError
+
+pytest.importorskip("vtkmodules")
+from metainr_paraview.filter import ERROR_ARRAY, TableFilter, stamp
+from metainr_paraview.tables import field_text, fill_table
+from vtkmodules.vtkCommonCore import vtkOutputWindow
+
+
+class Failing(TableFilter):
+    """Fills its table, then raises what it was told to."""
+
+    label = "Failing"
+
+    def __init__(self, error: BaseException | None = None):
+        super().__init__()
+        self.error = error
+        self.done: list[float] = []
+
+    def run(self, inInfo: Any, output: Any, progress: Any) -> None:
+        fill_table(output, {"row": int}, [{"row": 1}])
+        for step in range(5):
+            self.done.append(step)
+            progress(step / 4, "working")
+        if self.error:
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (SeriesError("batch_size is 0"), "ERROR: Failing: BatchSize is 0\n"),
+        (MemoryError("too big"), "ERROR: Failing: not enough memory: too big"),
+        (RuntimeError("can't allocate memory: 9 bytes\nat 3"), "allocate memory: 9 bytes; use"),
+        (ModuleNotFoundError("No module named 'torch'", name="torch"), "cannot import torch"),
+    ],
+)
+def test_an_error_is_one_line_and_leaves_no_rows(
+    lab: Any, error: BaseException, expected: str
+) -> None:
+    algorithm = lab.connect(Failing(), lab.source())
+    algorithm.Update()
+    assert algorithm.GetOutputDataObject(0).GetNumberOfRows() == 1
+    algorithm.error = error
+    algorithm.Modified()
+    messages = lab.messages(algorithm)
+    algorithm.Update()
+    (message,) = messages
+    assert expected in message
+    assert message.count("\n") == 1
+    table = algorithm.GetOutputDataObject(0)
+    assert table.GetNumberOfRows() == 0
+    assert table.GetNumberOfColumns() == 0
+    assert field_text(table, ERROR_ARRAY) in message
+    algorithm.error = None
+    algorithm.Modified()
+    algorithm.Update()
+    assert field_text(algorithm.GetOutputDataObject(0), ERROR_ARRAY) == ""
+
+
+def test_errors_reach_the_output_window(lab: Any) -> None:
+    algorithm = lab.connect(Failing(SeriesError("no")), lab.source())
+    messages = lab.messages(vtkOutputWindow.GetInstance())
+    algorithm.Update()
+    vtkOutputWindow.GetInstance().RemoveAllObservers()
+    assert messages == ["ERROR: Failing: no\n"]
+
+
+def test_progress_is_shown_with_its_text(lab: Any) -> None:
+    algorithm = lab.connect(Failing(), lab.source())
+    seen = []
+    algorithm.AddObserver(
+        "ProgressEvent", lambda a, _: seen.append((a.GetProgress(), a.GetProgressText()))
+    )
+    algorithm.Update()
+    assert (0.0, "working") in seen
+    assert (1.0, "working") in seen
+
+
+def test_an_abort_stops_and_the_next_run_works(lab: Any) -> None:
+    algorithm = lab.connect(Failing(), lab.source())
+    observer = algorithm.AddObserver("ProgressEvent", lambda a, _: a.SetAbortExecute(1))
+    messages = lab.messages(algorithm)
+    algorithm.Update()
+    assert "stopped" in messages[0]
+    assert algorithm.done == [0]
+    algorithm.RemoveObserver(observer)
+    # The abort came after the work was done, and is still there.
+    algorithm.SetAbortExecute(1)
+    algorithm.Modified()
+    algorithm.Update()
+    assert len(messages) == 1
+    assert algorithm.GetOutputDataObject(0).GetNumberOfRows() == 1
+
+
+def test_stamp_changes_when_a_file_is_replaced(tmp_path: Any) -> None:
+    path = tmp_path / "file"
+    assert stamp(path) is None
+    path.write_text("a")
+    before = stamp(path)
+    other = tmp_path / "other"
+    other.write_text("b")
+    other.replace(path)
+    assert stamp(path) != before

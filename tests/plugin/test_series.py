@@ -1,0 +1,212 @@
+"""The input pipeline as a series: any step at any time, and as it was afterwards."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from metainr_core.errors import SeriesError
+from metainr_core.grid import Grid
+
+pytest.importorskip("vtkmodules")
+from metainr_paraview.filter import TableFilter
+from metainr_paraview.series import PipelineSeries
+
+
+class Probe(TableFilter):
+    """Hands the series of its input to a function while it executes."""
+
+    def __init__(self, use: Callable[[PipelineSeries], Any]):
+        super().__init__()
+        self.use = use
+        self.result: Any = None
+
+    def run(self, inInfo: Any, output: Any, progress: Any) -> None:
+        with PipelineSeries.opened(self) as series:
+            self.result = self.use(series)
+
+
+def run(lab: Any, source: Any, use: Callable[[PipelineSeries], Any], *, time: float | None = None,
+        array: str = "speed", association: int = 0) -> Any:  # fmt: skip
+    """The result of ``use``; an error raises SeriesError with the reported text."""
+    probe = lab.connect(Probe(use), source, array, association)
+    messages = lab.messages(probe)
+    probe.UpdateTimeStep(time) if time is not None else probe.Update()
+    if messages:
+        assert len(messages) == 1
+        raise SeriesError(messages[0])
+    return probe.result
+
+
+def test_steps_can_be_read_in_any_order(lab: Any) -> None:
+    def use(series: PipelineSeries) -> list[np.ndarray]:
+        assert series.times == lab.times
+        assert series.grid == lab.grid
+        return [series.read(step) for step in (3, 0, 2, 2, 1)]
+
+    values = run(lab, lab.source(), use)
+    for step, found in zip((3, 0, 2, 2, 1), values, strict=True):
+        np.testing.assert_array_equal(found, lab.wave(lab.grid, lab.times[step]))
+
+
+def test_a_step_stays_as_it_was_when_another_is_read(lab: Any) -> None:
+    def use(series: PipelineSeries) -> np.ndarray:
+        first = series._load(0)
+        series._load(3)
+        return first
+
+    np.testing.assert_array_equal(run(lab, lab.source(), use), lab.wave(lab.grid, lab.times[0]))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_input_is_at_the_time_asked_for_afterwards(lab: Any, fails: bool) -> None:
+    def use(series: PipelineSeries) -> None:
+        series.read(0)
+        if fails:
+            raise SeriesError("no")
+
+    source = lab.source()
+    probe = lab.connect(Probe(use), source)
+    lab.messages(probe)
+    probe.UpdateTimeStep(2.5)
+    assert source.reads[-1] == 2
+    np.testing.assert_array_equal(
+        lab.values(probe.GetInputDataObject(0, 0)), lab.wave(lab.grid, 2.5)
+    )
+    count = len(source.reads)
+    source.UpdateTimeStep(2.5)
+    assert len(source.reads) == count, "the pipeline believes that it is at another time"
+
+
+def test_other_filters_on_the_same_input_see_their_own_time(lab: Any) -> None:
+    from vtkmodules.vtkFiltersCore import vtkArrayCalculator
+
+    source = lab.source()
+    other = vtkArrayCalculator()
+    other.SetFunction("1")
+    other.SetInputConnection(source.GetOutputPort())
+    other.UpdateTimeStep(1.0)
+    run(lab, source, lambda series: series.read(3), time=3.0)
+    other.UpdateTimeStep(1.0)
+    np.testing.assert_array_equal(lab.values(other.GetOutput()), lab.wave(lab.grid, 1.0))
+
+
+def test_filters_in_between_take_part(lab: Any) -> None:
+    from vtkmodules.vtkFiltersCore import vtkArrayCalculator
+
+    calculator = vtkArrayCalculator()
+    calculator.SetInputConnection(lab.source().GetOutputPort())
+    calculator.AddScalarArrayName("speed")
+    calculator.SetFunction("2 * speed")
+    calculator.SetResultArrayName("twice")
+    values = run(lab, calculator, lambda series: [series.read(s) for s in (2, 0)], array="twice")
+    np.testing.assert_allclose(values[0], 2 * lab.wave(lab.grid, lab.times[2]), rtol=1e-6)
+    np.testing.assert_allclose(values[1], 2 * lab.wave(lab.grid, lab.times[0]), rtol=1e-6)
+
+
+def test_a_time_dependent_result_does_not_run_again(lab: Any) -> None:
+    runs = []
+    probe = lab.connect(Probe(lambda series: runs.append(series.read(0))), lab.source())
+    for time in (1.0, 2.5, 0.5):
+        probe.UpdateTimeStep(time)
+    assert len(runs) == 1
+    info = probe.GetOutputInformation(0)
+    keys = probe.GetExecutive()
+    assert not info.Has(keys.TIME_STEPS())
+    assert not info.Has(keys.TIME_RANGE())
+
+
+def test_no_time_is_one_step(lab: Any) -> None:
+    source = lab.source(lab.waves()[:1], times=None)
+    # The time that a view shows is not the data's.
+    times, values = run(lab, source, lambda series: (series.times, series.read(0)), time=7.0)
+    assert times == (0.0,)
+    np.testing.assert_array_equal(values, lab.wave(lab.grid, lab.times[0]))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.float64])
+def test_other_types_are_read_as_float32(lab: Any, dtype: Any) -> None:
+    whole = (100 + 40 * lab.wave(lab.grid, 0.0)).astype(dtype)
+    source = lab.source([lab.image(whole, lab.grid)], times=(1.0,))
+    values = run(lab, source, lambda series: series.read(0))
+    assert values.dtype == np.float32
+    np.testing.assert_array_equal(values, whole.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"association": "cell"},
+        {"start": (3, -2, 5)},
+        {"dims": (16, 12, 1)},
+        {"direction": (0, -1, 0, 1, 0, 0, 0, 0, 1), "spacing": (1.0, 2.0, 3.0)},
+    ],
+)
+@pytest.mark.parametrize("components", [1, 3])
+def test_grids_and_components(lab: Any, changes: dict[str, Any], components: int) -> None:
+    grid = dataclasses.replace(lab.grid, **changes)
+
+    def use(series: PipelineSeries) -> tuple[Grid, int, np.ndarray]:
+        return series.grid, series.components, series.read(1)
+
+    association = int(grid.association == "cell")
+    found, number, values = run(
+        lab, lab.source(lab.waves(grid, components)), use, association=association
+    )
+    assert found == grid
+    assert number == components
+    np.testing.assert_array_equal(values, lab.wave(grid, lab.times[1], components))
+
+
+def read_all(series: PipelineSeries) -> None:
+    for step in range(len(series)):
+        series.read(step)
+
+
+@pytest.mark.parametrize(
+    "change", [{"spacing": (0.5, 0.25, 2.5)}, {"origin": (1.0, -2.0, 3.5)}, {"dims": (16, 12, 9)}]
+)
+def test_another_grid_in_one_step_is_refused(lab: Any, change: dict[str, Any]) -> None:
+    images = lab.waves()
+    other = dataclasses.replace(lab.grid, **change)
+    images[2] = lab.image(lab.wave(other, 0.0), other)
+    with pytest.raises(SeriesError, match=r"step 2 \(time 2.5\).*all steps need one grid"):
+        run(lab, lab.source(images), read_all)
+
+
+def test_an_array_that_one_step_lacks_is_named_with_the_step(lab: Any) -> None:
+    images = lab.waves()
+    images[1] = lab.image(lab.wave(lab.grid, 0.0), lab.grid, "other")
+    with pytest.raises(SeriesError, match=r'step 1 \(time 1\).*"speed"; its arrays: other'):
+        run(lab, lab.source(images), read_all)
+
+
+def test_another_number_of_components_is_refused(lab: Any) -> None:
+    images = lab.waves()
+    images[3] = lab.waves(components=3)[3]
+    with pytest.raises(SeriesError, match=r"step 3 .*shape"):
+        run(lab, lab.source(images), read_all)
+
+
+def test_an_array_has_to_be_chosen(lab: Any) -> None:
+    with pytest.raises(SeriesError, match="Scalars is empty"):
+        run(lab, lab.source(), read_all, array="")
+    with pytest.raises(SeriesError, match=r'no point array "nothing"; its arrays: speed \(point'):
+        run(lab, lab.source(), read_all, array="nothing")
+    with pytest.raises(SeriesError, match="POINTS or CELLS"):
+        run(lab, lab.source(), read_all, association=2)
+
+
+def test_other_data_is_refused(lab: Any) -> None:
+    from vtkmodules.vtkFiltersCore import vtkContourFilter
+
+    contour = vtkContourFilter()
+    contour.SetInputConnection(lab.source().GetOutputPort())
+    probe = lab.connect(Probe(read_all), contour)
+    lab.messages(probe.GetExecutive())
+    assert not probe.GetExecutive().Update()
+    assert probe.result is None

@@ -1,0 +1,181 @@
+"""The XML says the same as the filter classes and the settings, and documents all of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from metainr_core import config
+from metainr_core.config import EncodeConfig, PretrainConfig
+
+pytest.importorskip("vtkmodules")
+from metainr_paraview.properties import is_set, property_name
+
+XML = Path(__file__).parents[2] / "xml" / "MetaINR.xml"
+PROXIES = {p.get("name", ""): p for p in ElementTree.parse(XML).getroot().iter("SourceProxy")}
+STAGES = {"MetaINRPretrain": PretrainConfig, "MetaINREncode": EncodeConfig}
+# Not passed to the filter classes by their own setters.
+VTK_COMMANDS = {"SetInputConnection", "SetInputArrayToProcess", "Modified"}
+
+
+def class_of(proxy: ElementTree.Element) -> Any:
+    module, _, name = proxy.get("class", "").rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def properties_of(name: str) -> list[ElementTree.Element]:
+    return [element for element in PROXIES[name] if element.tag.endswith("Property")]
+
+
+def text_of(element: ElementTree.Element) -> str:
+    return " ".join(element.findtext("Documentation", "").split())
+
+
+def python_name(element: ElementTree.Element) -> str:
+    return element.get("label", element.get("name", "")).replace(" ", "")
+
+
+ALL = [
+    pytest.param(name, element, id=f"{name}-{element.get('name')}")
+    for name in PROXIES
+    for element in properties_of(name)
+]
+
+
+def test_the_proxies_have_the_agreed_names() -> None:
+    labels = {name: proxy.get("label", "") for name, proxy in PROXIES.items()}
+    assert set(labels) >= {"MetaINRPretrain", "MetaINREncode", "MetaINRDecode", "MetaINRReader"}
+    for name, label in labels.items():
+        assert label.replace("-", "").replace(" ", "") == name
+        assert class_of(PROXIES[name]).label == label
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_filters_are_in_the_menu_and_readers_open_minr(name: str) -> None:
+    hints = PROXIES[name].find("Hints")
+    assert hints is not None
+    if name == "MetaINRReader":
+        assert hints.find("ReaderFactory[@extensions='minr']") is not None
+    else:
+        assert hints.find("ShowInMenu[@category='Meta-INR']") is not None
+
+
+@pytest.mark.parametrize(("name", "element"), ALL)
+def test_every_property_is_documented(name: str, element: ElementTree.Element) -> None:
+    assert len(text_of(element)) > 15
+    assert text_of(element).endswith(".")
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_every_property_is_in_a_group_or_is_no_setting(name: str) -> None:
+    grouped = {p.get("name") for p in PROXIES[name].iterfind("PropertyGroup/Property")}
+    names = {
+        element.get("name")
+        for element in properties_of(name)
+        if element.tag != "InputProperty"
+        and not element.get("information_only")
+        and element.get("panel_visibility") != "never"
+    }
+    assert grouped == names
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_the_class_has_these_properties_and_defaults(name: str) -> None:
+    defaults = dict(class_of(PROXIES[name]).property_defaults)
+    for element in properties_of(name):
+        command = element.get("command", "")
+        if element.get("information_only") or command in VTK_COMMANDS:
+            continue
+        assert command == "Set" + python_name(element)
+        default = defaults.pop(python_name(element))
+        elements = default if isinstance(default, tuple) else (default,)
+        kinds = {str: "StringVectorProperty", float: "DoubleVectorProperty"}
+        assert element.tag == kinds.get(type(elements[0]), "IntVectorProperty")
+        assert element.get("number_of_elements") == str(len(elements))
+        given = element.get("default_values", "")
+        found = [given] if isinstance(default, str) else given.split()
+        assert [type(d)(f) for d, f in zip(elements, found, strict=True)] == list(elements)
+    assert not defaults, "properties of the class that the XML lacks"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_values_that_no_preset_has_are_the_settings_defaults(name: str) -> None:
+    elements = {python_name(element): element for element in properties_of(name)}
+    for field in dataclasses.fields(STAGES[name]):
+        if field.name == "siren":
+            continue
+        given = elements[property_name(field.name)].get("default_values", "")
+        kind: Any = type(field.default)
+        value = kind(given) if given != "preset" else given
+        assert not is_set(value) or value == field.default
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_text_tells_what_the_presets_hold(name: str) -> None:
+    stage: Any = STAGES[name]
+    default, paper = stage(), stage.preset("paper")
+    elements = {python_name(element): element for element in properties_of(name)}
+    checked = 0
+    for field in dataclasses.fields(stage):
+        element = elements.get(property_name(field.name))
+        if element is None or element.get("default_values") not in ("-1", "preset"):
+            continue
+        said = re.search(
+            r"(?:-1|preset): ([\w.-]+?)(?: \(paper: ([\w.-]+)\))?\.$", text_of(element)
+        )
+        assert said, text_of(element)
+        values = getattr(default, field.name), getattr(paper, field.name)
+        # Texts give numbers like 1/128 in two digits.
+        close = [type(values[0])(found or said[1]) for found in said.groups()]
+        if isinstance(values[0], float):
+            assert close == pytest.approx(values, rel=0.02), text_of(element)
+        else:
+            assert tuple(close) == values, text_of(element)
+        checked += 1
+    assert checked > 4
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_text_tells_which_network_is_chosen(name: str) -> None:
+    from metainr_core.grid import Grid
+    from metainr_core.layout import choose_siren
+
+    elements = {python_name(element): element for element in properties_of(name)}
+    whole, bricks = choose_siren(Grid((64, 64, 64))), choose_siren(Grid((256, 256, 256)))
+    for field in ("width", "hidden_layers", "omega_0"):
+        a, b, c = (f"{getattr(s, field):g}" for s in (whole, bricks, config.PAPER_SIREN))
+        text = text_of(elements[property_name(field)])
+        assert f"-1: {a} for a whole volume, {b} with bricks (paper: {c})" in text
+    assert f"(paper: {config.PAPER_SIREN.brick_size})" in text_of(elements["BrickSize"])
+
+
+def test_the_text_tells_what_encode_chooses() -> None:
+    elements = {python_name(element): element for element in properties_of("MetaINREncode")}
+    whole, bricks = EncodeConfig().resolved(1), EncodeConfig().resolved(8)
+    for field in ("batch_size", "learning_rate"):
+        a, b = (f"{getattr(c, field):g}" for c in (whole, bricks))
+        text = text_of(elements[property_name(field)])
+        assert f"0: {a} for a whole volume, {b} with bricks." in text
+
+
+@pytest.mark.parametrize(("name", "element"), ALL)
+def test_lists_offer_what_the_settings_accept(name: str, element: ElementTree.Element) -> None:
+    listed = [s.get("value", "") for s in element.iterfind("StringListDomain/String")]
+    if not listed:
+        return
+    own = python_name(element)
+    assert element.get("default_values") in listed
+    if own == "Preset":
+        assert listed == list(config.PRESETS)
+    elif name in STAGES:
+        field = next(f for f in dataclasses.fields(STAGES[name]) if property_name(f.name) == own)
+        # fomaml and maml need an outer learning rate.
+        more = {"outer_learning_rate": 1e-3} if own == "Outer" else {}
+        for value in set(listed) - {"preset"}:
+            STAGES[name](**{field.name: value}, **more)
