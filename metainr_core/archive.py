@@ -47,8 +47,7 @@ _INDEX_INTERVAL = 2.0  # seconds between writes of the index while steps are add
 class Header:
     """What all steps of an archive share.
 
-    ``value_range`` is mapped to the networks' [-1, 1]. ``times``: of all steps of the series,
-    encoded or not. ``grid``: as ``Grid.to_json``.
+    ``value_range`` is mapped to the networks' [-1, 1].
     """
 
     array: str
@@ -164,7 +163,8 @@ class Archive:
     @property
     def records(self) -> list[StepRecord]:
         """One row per encoded step, in step order."""
-        return [self._with_series_range(self._records[s]) for s in self.steps]
+        width = self.series_range.width
+        return [_over_range(self._records[s], width) for s in self.steps]
 
     @property
     def steps(self) -> list[int]:
@@ -197,11 +197,7 @@ class Archive:
     def record(self, step: int) -> StepRecord:
         if step not in self._records:
             raise ArchiveError(f"{self.path} holds no step {step}; it holds {_shorten(self.steps)}")
-        return self._with_series_range(self._records[step])
-
-    def _with_series_range(self, record: StepRecord) -> StepRecord:
-        value = psnr(record.mean_squared_error, self.series_range.width)
-        return dataclasses.replace(record, psnr_series=value)
+        return _over_range(self._records[step], self.series_range.width)
 
     def step_path(self, step: int) -> Path:
         return self.folder / f"step_{step:06d}.safetensors"
@@ -413,6 +409,10 @@ def _of_one_fit(known: StepRecord, record: StepRecord) -> bool:
     """Whether an index's record describes the file that has this record in its header."""
     names = ("bytes", "ratio", "sha256", "psnr_series")
     return {**asdict(known), **dict.fromkeys(names)} == {**asdict(record), **dict.fromkeys(names)}
+
+
+def _over_range(record: StepRecord, width: float) -> StepRecord:
+    return dataclasses.replace(record, psnr_series=psnr(record.mean_squared_error, width))
 
 
 def _with_file(record: StepRecord, path: Path, header: Header) -> StepRecord:

@@ -73,7 +73,6 @@ def encode(
     )
     info = {
         "series": series.name,
-        "times": list(series.times),
         "series_range": {"low": series_range.low, "high": series_range.high},
         "encode": config.to_json(),
         "prior": None

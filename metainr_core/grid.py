@@ -20,15 +20,17 @@ class Grid:
     ``dims``: numbers of *values* along x, y, z (for cell data the number of cells). ``start``:
     first index of the extent. ``spacing``, ``origin``: world units. ``direction``: 3 × 3 matrix,
     row-major. ``association``: ``point`` or ``cell``; cell values sit half a voxel in.
+    ``flat``: axes along which cells have no thickness, as in the image of a plane.
     Arrays on the grid are ``(nz, ny, nx, components)``.
     """
 
-    dims: tuple[int, int, int]
-    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    dims: tuple[int, ...]
+    spacing: tuple[float, ...] = (1.0, 1.0, 1.0)
+    origin: tuple[float, ...] = (0.0, 0.0, 0.0)
     direction: tuple[float, ...] = IDENTITY
-    start: tuple[int, int, int] = (0, 0, 0)
+    start: tuple[int, ...] = (0, 0, 0)
     association: str = "point"
+    flat: tuple[bool, ...] = (False, False, False)
 
     def __post_init__(self) -> None:
         for name, count, kind in (
@@ -37,6 +39,7 @@ class Grid:
             ("origin", 3, float),
             ("direction", 9, float),
             ("start", 3, int),
+            ("flat", 3, bool),
         ):
             values = tuple(kind(v) for v in getattr(self, name))
             if len(values) != count or not np.all(np.isfinite(values)):
@@ -48,6 +51,9 @@ class Grid:
             raise SettingsError(f"grid spacing is {self.spacing}; expected no zero")
         if self.association not in ("point", "cell"):
             raise SettingsError(f"grid association is {self.association!r}; point or cell")
+        thick = [f and n > 1 for f, n in zip(self.flat, self.dims, strict=True)]
+        if any(thick) or (any(self.flat) and self.association == "point"):
+            raise SettingsError(f"grid flat is {self.flat}; expected that only of single cells")
         if abs(np.linalg.det(np.reshape(self.direction, (3, 3)))) < 1e-9:
             raise SettingsError(f"grid direction is {self.direction}; expected independent axes")
 
@@ -56,13 +62,29 @@ class Grid:
         return self.dims[0] * self.dims[1] * self.dims[2]
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         """``(nz, ny, nx)``: the array's axes, slowest first."""
         return self.dims[::-1]
 
     @property
-    def _offset(self) -> float:
-        return 0.5 if self.association == "cell" else 0.0
+    def extent(self) -> tuple[int, ...]:
+        """VTK's extent, of points: first and last index along x, then y, then z."""
+        result: list[int] = []
+        for start, count, flat in zip(self.start, self.dims, self.flat, strict=True):
+            thick = self.association == "cell" and not flat
+            result += (start, start + count - 1 + thick)
+        return tuple(result)
+
+    def part(self, extent: Sequence[int]) -> Grid:
+        """The grid inside a VTK extent. Raises SettingsError when nothing is."""
+        low = [max(a, b) for a, b in zip(extent[::2], self.extent[::2], strict=True)]
+        high = [min(a, b) for a, b in zip(extent[1::2], self.extent[1::2], strict=True)]
+        points = [2 * self._offset(axis) == 0 for axis in range(3)]
+        dims = tuple(b - a + p for a, b, p in zip(low, high, points, strict=True))
+        return replace(self, dims=dims, start=tuple(low))
+
+    def _offset(self, axis: int) -> float:
+        return 0.5 if self.association == "cell" and not self.flat[axis] else 0.0
 
     @property
     def bounds(self) -> tuple[float, float, float, float, float, float]:
@@ -74,7 +96,7 @@ class Grid:
         return tuple(result)  # type: ignore[return-value]
 
     def _positions(self, axis: int) -> np.ndarray:
-        index = np.arange(self.dims[axis]) + self.start[axis] + self._offset
+        index = np.arange(self.dims[axis]) + self.start[axis] + self._offset(axis)
         return self.origin[axis] + self.spacing[axis] * index
 
     def scaled(self, factor: float) -> Grid:
@@ -101,7 +123,8 @@ class Grid:
             origin.append(first - spacing[-1] * self.start[axis])
         # The origin of a turned grid is its corner in the world; ``first`` moved it along axes.
         moved = self._world(tuple(origin))
-        return replace(self, dims=new, spacing=(spacing[0], spacing[1], spacing[2]), origin=moved)
+        flat = tuple(f and n == 1 for f, n in zip(self.flat, new, strict=True))
+        return replace(self, dims=new, spacing=tuple(spacing), origin=moved, flat=flat)
 
     def _world(self, local_origin: Sequence[float]) -> tuple[float, float, float]:
         shift = np.subtract(local_origin, self.origin)
@@ -129,7 +152,7 @@ class Grid:
                 )
             dims.append(inside.size)
             start.append(self.start[axis] + int(inside[0]))
-        return replace(self, dims=(dims[0], dims[1], dims[2]), start=(start[0], start[1], start[2]))
+        return replace(self, dims=tuple(dims), start=tuple(start))
 
     def index_coordinates(self, target: Grid) -> list[np.ndarray]:
         """Where ``target``'s values lie in this grid's voxel indices: x, y, z arrays, float64.
@@ -143,9 +166,9 @@ class Grid:
         shift = inverse @ np.subtract(target.origin, self.origin)
         result = []
         for axis in range(3):
-            index = np.arange(target.dims[axis]) + target.start[axis] + target._offset
+            index = np.arange(target.dims[axis]) + target.start[axis] + target._offset(axis)
             position = shift[axis] + target.spacing[axis] * index
-            local = position / self.spacing[axis] - self.start[axis] - self._offset
+            local = position / self.spacing[axis] - self.start[axis] - self._offset(axis)
             last = self.dims[axis] - 1
             # A volume one voxel thick is taken to be constant across its thickness.
             if last > 0 and (local.min() < -0.5001 or local.max() > last + 0.5001):

@@ -67,7 +67,7 @@ class BrickLayout:
     axes: tuple[Axis, Axis, Axis]
 
     @classmethod
-    def of(cls, dims: tuple[int, int, int], brick_size: int) -> BrickLayout:
+    def of(cls, dims: tuple[int, ...], brick_size: int) -> BrickLayout:
         x, y, z = (Axis.cut(n, brick_size) for n in dims)
         return cls((x, y, z))
 

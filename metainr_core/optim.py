@@ -35,6 +35,9 @@ def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
     return x.mT if tall else x
 
 
+SCALE = 3.0
+
+
 class Adam:
     """Adam (Kingma and Ba 2015, arXiv 1412.6980) on a list of tensors, updated in place."""
 
@@ -75,7 +78,7 @@ class MuonAdam:
         self.others = [i for i in range(len(tensors)) if i not in self.hidden]
         self.matrices = [tensors[i] for i in self.hidden]
         # An orthogonal n × n matrix has entries of 1 / sqrt(n).
-        self.scale = 0.375 * math.sqrt(self.matrices[0].shape[-1]) if self.matrices else 0.0
+        self.scale = SCALE
         # All hidden matrices have one shape: one batch of products serves layers and networks.
         self.moments = torch.stack(self.matrices).zero_() if self.matrices else None
         # A short memory of the gradients' size: a fit takes hundreds of steps, not many thousands.

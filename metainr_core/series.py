@@ -207,7 +207,7 @@ class ArraySeries(Series):
         if first.ndim not in (3, 4):
             raise SeriesError(f"{name}: step 0 has {first.ndim} axes; expected (z, y, x[, c])")
         components = first.shape[3] if first.ndim == 4 else 1
-        grid = grid or Grid(first.shape[2::-1])  # type: ignore[arg-type]
+        grid = grid or Grid(first.shape[2::-1])
         times = range(len(arrays)) if times is None else times
         if len(times) != len(arrays):
             raise SeriesError(f"{name}: {len(times)} times for {len(arrays)} steps")

@@ -45,16 +45,17 @@ def quieten() -> None:
 def image_grid(image: Any, association: str) -> Grid:
     """The grid of a ``vtkImageData``'s point or cell values."""
     extent = image.GetExtent()
-    cells = 1 if association == "cell" else 0
-    dims = [max(extent[2 * a + 1] - extent[2 * a] + 1 - cells, 1) for a in range(3)]
+    points = image.GetDimensions()
+    cells = association == "cell"
     matrix = image.GetDirectionMatrix()
     return Grid(
-        dims=(dims[0], dims[1], dims[2]),
+        dims=tuple(max(n - cells, 1) for n in points),
         spacing=image.GetSpacing(),
         origin=image.GetOrigin(),
         direction=tuple(matrix.GetElement(i, j) for i in range(3) for j in range(3)),
         start=tuple(extent[0::2]),
         association=association,
+        flat=tuple(cells and n == 1 for n in points),
     )
 
 
@@ -84,16 +85,14 @@ def image_values(image: Any, array: str, association: str) -> np.ndarray:
 def make_image(values: np.ndarray, grid: Grid, array: str) -> Any:
     """A ``vtkImageData`` with ``values`` ``(nz, ny, nx, components)``, which it keeps in use."""
     image = _vtk("vtkCommonDataModel").vtkImageData()
-    cells = 1 if grid.association == "cell" else 0
-    ends = (s + n - 1 + cells for s, n in zip(grid.start, grid.dims, strict=True))
-    image.SetExtent([v for pair in zip(grid.start, ends, strict=True) for v in pair])
+    image.SetExtent(grid.extent)
     image.SetSpacing(grid.spacing)
     image.SetOrigin(grid.origin)
     image.SetDirectionMatrix(grid.direction)
     flat = np.ascontiguousarray(values).reshape(grid.voxels, -1)
     data = _vtk("util.numpy_support").numpy_to_vtk(flat, deep=False)
     data.SetName(array)
-    target = image.GetCellData() if cells else image.GetPointData()
+    target = image.GetCellData() if grid.association == "cell" else image.GetPointData()
     target.AddArray(data)
     target.SetActiveScalars(array)
     if flat.shape[1] == 3:

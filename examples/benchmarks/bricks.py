@@ -20,6 +20,7 @@ from metainr_core import (
     Archive,
     EncodeConfig,
     PretrainConfig,
+    Prior,
     SirenConfig,
     encode,
     open_series,
@@ -59,13 +60,13 @@ def main(path: str, step: int | None) -> None:
     series = open_series(path)
     step = len(series) - 1 if step is None else step
     original = series.read(step)
-    priors = {}
+    priors: dict[SirenConfig, tuple[Prior, float]] = {}
     print("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS), flush=True)
     for siren, from_prior, config in RUNS:
         if from_prior and siren not in priors:
             started = time.perf_counter()
-            prior = pretrain(series, PretrainConfig(siren=siren))
-            priors[siren] = prior, time.perf_counter() - started
+            learned = pretrain(series, PretrainConfig(siren=siren))
+            priors[siren] = learned, time.perf_counter() - started
         prior, seconds = priors[siren] if from_prior else (None, 0.0)
         if prior is None:
             config = EncodeConfig.from_json({**config.to_json(), "siren": siren})

@@ -48,19 +48,3 @@ def values_of(image: vtkImageData, array: str, association: str) -> np.ndarray:
     from metainr_core.vti import image_values
 
     return image_values(image, array, association).copy()
-
-
-def point_extent(grid: Grid) -> tuple[int, ...]:
-    """VTK's extent of an image with this grid: of its points, both ends included."""
-    last = 0 if grid.association == "cell" else -1
-    return tuple(v for s, n in zip(grid.start, grid.dims, strict=True) for v in (s, s + n + last))
-
-
-def part_of(grid: Grid, extent: tuple[int, ...]) -> Grid:
-    """The part of the grid inside a VTK extent. Raises MetaINRError when the extent is empty."""
-    whole = point_extent(grid)
-    low = [max(a, b) for a, b in zip(extent[::2], whole[::2], strict=True)]
-    high = [min(a, b) for a, b in zip(extent[1::2], whole[1::2], strict=True)]
-    points = 0 if grid.association == "cell" else 1
-    dims = tuple(b - a + points for a, b in zip(low, high, strict=True))
-    return Grid(dims, grid.spacing, grid.origin, grid.direction, tuple(low), grid.association)  # type: ignore[arg-type]

@@ -14,7 +14,6 @@ from metainr_core.errors import ArchiveError, MetaINRError, SettingsError
 from metainr_core.grid import Grid
 
 from .filter import MetaINRFilter, Progress, remove_times, stamp
-from .images import part_of, point_extent
 from .properties import properties
 
 _CACHED_BYTES = 512 << 20
@@ -54,7 +53,7 @@ class ArchiveSource(MetaINRFilter):
             # Told when data is asked for: once, and not while a state is still being loaded.
             self._problem = error
             return 1
-        info.Set(pipeline.WHOLE_EXTENT(), point_extent(grid), 6)
+        info.Set(pipeline.WHOLE_EXTENT(), grid.extent, 6)
         info.Set(vtkDataObject.SPACING(), grid.spacing, 3)
         info.Set(vtkDataObject.ORIGIN(), grid.origin, 3)
         info.Set(vtkDataObject.DIRECTION(), grid.direction, 9)
@@ -101,7 +100,7 @@ class ArchiveSource(MetaINRFilter):
         extent = info.Get(pipeline.UPDATE_EXTENT())
         if any(high < low for low, high in zip(extent[::2], extent[1::2], strict=True)):
             return  # another process has all of it
-        grid = part_of(self._grid, extent)
+        grid = self._grid.part(extent)
         record = self._archive.records[0]
         if info.Has(pipeline.UPDATE_TIME_STEP()):
             time = info.Get(pipeline.UPDATE_TIME_STEP())

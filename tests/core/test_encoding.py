@@ -83,6 +83,18 @@ def test_every_step_is_stored_with_its_figures(
     assert any("step 2 (3/4)" in m for _, m in seen)
 
 
+def test_a_long_series_adds_little_to_each_step(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig
+) -> None:
+    """What a step's header repeats must not grow with the number of steps."""
+    sizes = []
+    for steps in (2, 200):
+        series = make_series(steps=steps, dims=(3, 3, 3))
+        archive = encode(series, tmp_path / f"{steps}.minr", config=quick, steps=[1])
+        sizes.append(archive.record(1).bytes)
+    assert sizes[1] < sizes[0] + 100
+
+
 def test_more_passes_fit_better(tmp_path: Path, make_series: Maker, quick: EncodeConfig) -> None:
     series = make_series(steps=1)
     found = []
@@ -553,6 +565,23 @@ def test_bricks_and_bf16_fit_too(tmp_path: Path, make_series: Maker, quick: Enco
         found.append(archive.record(0).psnr)
     assert found[0] > 24
     assert found[1] == pytest.approx(found[0], abs=1.5)
+
+
+def test_errors_at_seams_are_like_those_inside(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig
+) -> None:
+    series = make_series(steps=2, dims=(24, 24, 24))
+    siren = SirenConfig(12, 1, 8.0, brick_size=8)
+    config = dataclasses.replace(quick, siren=siren, batch_size=128, epochs=10)
+    archive = encode(series, tmp_path / "run.minr", config=config)
+    seam = np.zeros((24, 24, 24), bool)
+    for axis, cut in zip((2, 1, 0), archive.layout.axes, strict=True):
+        assert len(cut.seams) == 2
+        for first in cut.seams:
+            np.moveaxis(seam, axis, 0)[first : first + 2] = True
+    squares = np.mean([(series.read(s) - archive.decode(s)) ** 2 for s in (0, 1)], axis=0)[..., 0]
+    assert archive.record(0).psnr > 25
+    assert math.sqrt(squares[seam].mean()) < 1.5 * math.sqrt(squares[~seam].mean())
 
 
 @pytest.mark.cuda

@@ -200,3 +200,25 @@ def test_a_wrong_grid_is_refused(changes: dict[str, Any], message: str) -> None:
 def test_a_damaged_description_is_refused(data: Any) -> None:
     with pytest.raises(MetaINRError, match="cannot be read"):
         Grid.from_json(data)
+
+
+@pytest.mark.parametrize("association", ["point", "cell"])
+def test_a_part_keeps_the_values_places(association: str) -> None:
+    grid = Grid((12, 10, 8), (0.5, 1.0, 2.0), start=(2, -3, 4), association=association)
+    assert grid.part(grid.extent) == grid
+    part = grid.part((5, 9, -100, 0, 6, 100))
+    assert part.extent == (5, 9, -3, 0, 6, grid.extent[5])
+    x, y, z = grid.index_coordinates(part)
+    assert (x[0], y[0], z[0]) == (3, 0, 2)
+    assert len(x) == (4 if association == "cell" else 5)
+
+
+def test_cells_of_a_plane_have_no_thickness() -> None:
+    plane = Grid((6, 5, 1), association="cell", flat=(False, False, True))
+    assert plane.extent == (0, 6, 0, 5, 0, 0)
+    assert plane.scaled(2).extent == (0, 12, 0, 10, 0, 0)
+    assert plane.part(plane.extent) == plane
+    assert plane.index_coordinates(plane)[2].tolist() == [0]
+    assert Grid((6, 5, 1), association="cell").extent == (0, 6, 0, 5, 0, 1)
+    with pytest.raises(SettingsError, match="flat"):
+        Grid((6, 5, 1), flat=(False, False, True))

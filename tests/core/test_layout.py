@@ -50,6 +50,13 @@ def test_bricks_have_one_size_and_cover_the_axis(count: int, brick_size: int) ->
         assert axis.intervals + 1 <= brick_size + 2
     overlaps = np.array(axis.starts[:-1]) + axis.intervals - np.array(axis.starts[1:])
     assert (overlaps >= 1).all()
+    # Hand over in the middle of the overlap, as far from both ends as can be.
+    for brick, seam in enumerate(axis.seams):
+        before = seam - axis.starts[brick + 1]
+        after = axis.starts[brick] + axis.intervals - (seam + 1)
+        assert before >= 0
+        assert after >= 0
+        assert abs(before - after) <= 1
 
 
 def test_the_ends_of_a_brick_are_minus_one_and_one() -> None:

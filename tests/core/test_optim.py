@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from torch import Tensor
@@ -59,8 +57,9 @@ def test_orthogonalizing_nothing_gives_nothing() -> None:
 class PlainMuon:
     """Muon for the hidden matrices of one network, one matrix at a time."""
 
-    def __init__(self, matrices: list[Tensor]):
+    def __init__(self, matrices: list[Tensor], scale: float):
         self.matrices = matrices
+        self.scale = scale
         self.moments = [torch.zeros_like(m) for m in matrices]
 
     def step(self, gradients: list[Tensor], rate: float) -> None:
@@ -71,8 +70,7 @@ class PlainMuon:
             for _ in range(5):
                 a = x @ x.T
                 x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
-            # In the root mean square an entry moves by 0.375 × rate, whatever the size.
-            matrix.sub_(0.375 * math.sqrt(matrix.shape[0]) * rate * x)
+            matrix.sub_(self.scale * rate * x)
 
 
 @pytest.mark.parametrize("layers", [0, 1, 3])
@@ -83,7 +81,7 @@ def test_muon_updates_each_network_as_if_alone(layers: int) -> None:
     hidden = list(range(2, 2 * layers + 2, 2))
     others = [i for i in range(len(siren.tensors)) if i not in hidden]
     plain = [[start.tensors[i][n].clone() for i in hidden] for n in range(4)]
-    muons = [PlainMuon(matrices) for matrices in plain]
+    muons = [PlainMuon(matrices, muon.scale) for matrices in plain]
     rest = [start.tensors[i].clone() for i in others]
     adam = Adam(rest, muon.adam.betas)
     for step in range(4):

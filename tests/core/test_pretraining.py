@@ -152,7 +152,7 @@ def test_a_prior_adapts_faster_than_random_weights(
     meta = encode(make_series(), tmp_path / "m.minr", config=kind, prior=prior, steps=[1, 3])
     for row, other in zip(meta.records, plain.records, strict=True):
         # A brick of so few voxels sees two minibatches.
-        assert row.psnr > other.psnr + (1 if brick_size else 3)
+        assert row.psnr > other.psnr + (0.5 if brick_size else 3)
 
 
 def test_histories_have_a_row_per_round(make_series: Maker, learning: PretrainConfig) -> None:

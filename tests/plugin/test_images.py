@@ -12,26 +12,15 @@ from metainr_core.errors import MetaINRError, SeriesError
 from metainr_core.grid import Grid
 
 pytest.importorskip("vtkmodules")
-from metainr_paraview.images import grid_of, part_of, point_extent, values_of
+from metainr_paraview.images import grid_of, values_of
 
 
 @pytest.mark.parametrize("association", ["point", "cell"])
-def test_point_extent_is_the_images(lab: Any, association: str) -> None:
+def test_the_grid_is_the_images(lab: Any, association: str) -> None:
     grid = dataclasses.replace(lab.grid, start=(2, -3, 4), association=association)
     image = lab.image(lab.wave(grid, 0.0), grid)
-    assert point_extent(grid) == image.GetExtent()
+    assert grid.extent == image.GetExtent()
     assert grid_of(image, association) == grid
-
-
-@pytest.mark.parametrize("association", ["point", "cell"])
-def test_part_of_keeps_the_values_places(lab: Any, association: str) -> None:
-    grid = dataclasses.replace(lab.grid, start=(2, -3, 4), association=association)
-    assert part_of(grid, point_extent(grid)) == grid
-    part = part_of(grid, (5, 9, -100, 0, 6, 100))
-    assert point_extent(part) == (5, 9, -3, 0, 6, point_extent(grid)[5])
-    x, y, z = grid.index_coordinates(part)
-    assert (x[0], y[0], z[0]) == (3, 0, 2)
-    assert len(x) == (4 if association == "cell" else 5)
 
 
 def test_values_are_a_copy_in_their_own_type(lab: Any) -> None:
