@@ -341,6 +341,11 @@ class Archive:
                 continue
         self._records = {s: r for s, r in self._records.items() if s in files}
 
+    def is_intact(self, step: int) -> bool:
+        """Whether the step's file is the one that was recorded."""
+        path = self.step_path(step)
+        return path.is_file() and file_sha256(path) == self.record(step).sha256
+
     def load_step(self, step: int) -> Siren:
         """The networks of one step. Raises ArchiveError when its file is missing or damaged."""
         record, path = self.record(step), self.step_path(step)

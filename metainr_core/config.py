@@ -111,7 +111,8 @@ class PretrainConfig(_Config):
     on the same voxels, no inner loop: the *pretrained* baseline). ``outer_steps`` rounds of
     ``tasks`` tasks each (0: all tasks), ``inner_steps`` minibatches of ``batch_size`` voxels per
     task (with ``lattice``: passes over the task's voxels, as in the published code).
-    ``learning_rate`` is the inner rate, falling along a cosine to ``inner_floor`` of itself.
+    ``learning_rate`` is the inner rate, falling along a cosine to ``inner_floor`` of itself;
+    ``weight_decay`` is Muon's (``optim.MuonAdam``).
     ``outer_learning_rate``: Adam's rate on the outer gradient; 0 moves the weights toward the
     tasks' mean by a factor that falls from 1 to 0 over the rounds (Reptile only).
     """
@@ -127,8 +128,9 @@ class PretrainConfig(_Config):
     tasks: int = 8
     batch_size: int = 512
     optimizer: str = "muon"
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     inner_floor: float = 0.1
+    weight_decay: float = 1.0
     outer_learning_rate: float = 0.0
     device: str = "auto"
     precision: str = "auto"
@@ -144,7 +146,6 @@ class PretrainConfig(_Config):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         _require(self.tasks >= 0, "tasks", self.tasks, "0 (all) or more")
         _require(0 < self.fraction <= 1, "fraction", self.fraction, "above 0, up to 1")
-        _finite_positive("learning_rate", self.learning_rate)
         _require(0 <= self.inner_floor <= 1, "inner_floor", self.inner_floor, "0 to 1")
         rate = self.outer_learning_rate
         _require(math.isfinite(rate) and rate >= 0, "outer_learning_rate", rate, "0 or more")
@@ -168,8 +169,8 @@ class EncodeConfig(_Config):
 
     ``siren``: the network when there is no prior; None chooses it from the grid. ``epochs``
     passes over all voxels in minibatches of ``batch_size`` voxels per network, at
-    ``learning_rate`` falling to 0 along a cosine (``schedule``); for both, 0 takes what was
-    measured to be best for one network (1024, 5e-4) or for bricks (128, 1e-3).
+    ``learning_rate`` falling to 0 along a cosine (``schedule``). ``batch_size`` 0 takes what was
+    measured to be best: 1024 for one network, 128 for bricks. ``weight_decay`` is Muon's.
     ``target_psnr``: stop when the PSNR over the series' range reaches this many dB (0: never);
     the passes are then spent in rounds of 1, 1, 2, 4 … each with its own decay. ``init``:
     ``meta`` or ``pretrained`` start from a prior of that kind, ``random`` from none, ``previous``
@@ -182,7 +183,8 @@ class EncodeConfig(_Config):
     epochs: int = 4
     batch_size: int = 0
     optimizer: str = "muon"
-    learning_rate: float = 0.0
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
     schedule: str = "cosine"
     target_psnr: float = 0.0
     key_interval: int = 8
@@ -199,19 +201,14 @@ class EncodeConfig(_Config):
         for name in ("epochs", "key_interval"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         _require(self.batch_size >= 0, "batch_size", self.batch_size, "0 (chosen) or more")
-        for name in ("learning_rate", "target_psnr"):
-            value = getattr(self, name)
-            _require(math.isfinite(value) and value >= 0, name, value, "a number of 0 or more")
+        target = self.target_psnr
+        _require(math.isfinite(target) and target >= 0, "target_psnr", target, "0 (none) or more")
         _check_common(self)
 
     def resolved(self, bricks: int) -> EncodeConfig:
-        """With batch size and learning rate chosen for this number of networks per volume."""
-        batch_size, learning_rate = (1024, 5e-4) if bricks == 1 else (128, 1e-3)
-        return dataclasses.replace(
-            self,
-            batch_size=self.batch_size or batch_size,
-            learning_rate=self.learning_rate or learning_rate,
-        )
+        """With the batch size chosen for this number of networks per volume."""
+        batch_size = self.batch_size or (1024 if bricks == 1 else 128)
+        return dataclasses.replace(self, batch_size=batch_size)
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> EncodeConfig:
@@ -223,6 +220,9 @@ def _check_common(config: PretrainConfig | EncodeConfig) -> None:
     _one_of("optimizer", config.optimizer, OPTIMIZERS)
     _one_of("device", config.device, DEVICES)
     _one_of("precision", config.precision, PRECISIONS)
+    _finite_positive("learning_rate", config.learning_rate)
+    decay = config.weight_decay
+    _require(math.isfinite(decay) and decay >= 0, "weight_decay", decay, "a number of 0 or more")
     _require(0 <= config.seed < 2**31, "seed", config.seed, "0 to 2147483647")
 
 
@@ -244,6 +244,7 @@ _PRETRAIN_PRESETS: dict[str, dict[str, Any]] = {
         "optimizer": "adam",
         "learning_rate": 1e-4,
         "inner_floor": 1.0,
+        "weight_decay": 0.0,
         "outer_learning_rate": 1e-4,
         "precision": "fp32",
     },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,21 +18,17 @@ from .config import EncodeConfig
 from .decode import decode_grid
 from .device import find_device, find_dtype
 from .errors import ArchiveError, PriorError, SeriesError, SettingsError
+from .fitting import Fitting
 from .hashing import fingerprint
 from .layout import BrickLayout, choose_siren
 from .metrics import Errors, psnr
-from .optim import cosine
 from .pretraining import check_prior
 from .prior import Prior
-from .sampling import coordinates
 from .series import Progress, Range, Series, StepScan, no_progress
-from .siren import Siren, forward, initialize
-from .training import Trainer, random_generator
+from .siren import Siren, initialize
+from .training import random_generator
 
-# Voxels, over all bricks, whose error decides whether target_psnr is reached.
-_CHECK_VOXELS = 1 << 16
 _SCAN_SHARE = 0.05  # of the progress bar, for the first reading of the series
-_REPORT_EVERY = 32  # minibatches
 
 
 def encode(
@@ -49,8 +45,9 @@ def encode(
 
     ``steps``: which ones (None: all). Steps that the archive already holds from the same data,
     prior and settings are kept as they are; with other settings they are fitted again. An archive
-    made from other data is refused unless ``overwrite``. When ``progress`` raises ``Cancelled``
-    the finished steps stay and the exception goes on. Raises MetaINRError on bad input.
+    made from other data, or for other networks, is refused unless ``overwrite``. When
+    ``progress`` raises ``Cancelled`` the finished steps stay and the exception goes on. Raises
+    MetaINRError on bad input.
     """
     config = config or EncodeConfig()
     device = find_device(config.device)
@@ -141,14 +138,11 @@ def _open_or_create(
         if not overwrite:
             raise
         return Archive.create(path, header, info)
-    if old.header != header:
-        # Same data, another network or value range: nothing of the old steps can be kept.
-        return Archive.create(path, header, info)
     return Archive(path, header, {r.step: r for r in old.records}, info)
 
 
 def _check_series(old: Archive, header: Header, scans: Sequence[StepScan]) -> None:
-    """Raises ArchiveError when an archive was made from other data."""
+    """Raises ArchiveError when an archive was made from other data or for other networks."""
     cure = "choose another file, or overwrite this one on purpose (--overwrite)"
     if (old.array, old.components, old.grid) != (header.array, header.components, header.grid):
         raise ArchiveError(
@@ -161,6 +155,15 @@ def _check_series(old: Archive, header: Header, scans: Sequence[StepScan]) -> No
                 f"{old.path} holds another series: its step {record.step} was encoded from other"
                 f" values or another time; {cure}"
             )
+    if old.header != header:
+        mine, wanted = _network(old.header), _network(header)
+        raise ArchiveError(f"{old.path} holds networks of {mine}, not of {wanted}; {cure}")
+
+
+def _network(header: Header) -> str:
+    low, high = header.value_range.low, header.value_range.high
+    settings = ", ".join(f"{k} {v:g}" for k, v in header.siren.to_json().items())
+    return f"{settings} for values from {low} to {high}"
 
 
 @dataclass
@@ -196,8 +199,11 @@ class _Fitter:
         if step not in self.archive.steps:
             return False
         record = self.archive.record(step)
-        same_data = record.data == self.scans[step].digest
-        return same_data and record.settings == self.settings_digest(step)
+        return (
+            record.data == self.scans[step].digest
+            and record.settings == self.settings_digest(step)
+            and self.archive.is_intact(step)
+        )
 
     def fit(self, step: int) -> StepRecord:
         volume = self.series.read(step)
@@ -209,7 +215,11 @@ class _Fitter:
         else:
             values = self._normalised_bricks(volume)
             started = time.perf_counter()
-            siren, epochs = self._descend(siren, values, step)
+            seeds = (self.config.seed, step)
+            fitting = Fitting(
+                self.config, self.layout.brick_shape, self.dtype, seeds, self._mse_wanted()
+            )
+            siren, epochs = fitting.fit(siren, values, self.progress)
             seconds = time.perf_counter() - started
             del values
         siren = siren.to(torch.device("cpu"))
@@ -262,53 +272,17 @@ class _Fitter:
             f" {step - step % self.config.key_interval} on"
         )
 
+    def _mse_wanted(self) -> float:
+        """Mean squared error, in units of the networks' output, at the target PSNR; or 0."""
+        if not self.config.target_psnr:
+            return 0.0
+        _, half = self.archive.header.value_range.scale()
+        rmse = self.series_range.width * 10 ** (-self.config.target_psnr / 20)
+        return float((rmse / half.max()) ** 2)
+
     def _normalised_bricks(self, volume: np.ndarray) -> Tensor:
         centre, half = self.archive.header.value_range.scale()
         return torch.from_numpy((self.layout.split(volume) - centre) / half).to(self.device)
-
-    def _descend(self, siren: Siren, values: Tensor, step: int) -> tuple[Siren, int]:
-        """The fitted networks and the passes spent. ``values``: ``(bricks, voxels, C)``."""
-        config = self.config
-        generator = random_generator(config.seed, step, 1)
-        count = max(_CHECK_VOXELS // len(values), 64)
-        check = torch.randint(values.shape[1], (count,), generator=generator)
-        spent = 0
-        for epochs in _rounds(config):
-            siren = self._round(siren, values, epochs, generator, spent)
-            spent += epochs
-            if config.target_psnr:
-                reached = self._estimated_psnr(siren, values, check.to(self.device))
-                if reached >= config.target_psnr:
-                    break
-        return siren, spent
-
-    def _round(
-        self, siren: Siren, values: Tensor, epochs: int, generator: torch.Generator, spent: int
-    ) -> Siren:
-        """``epochs`` passes, with one decay of the learning rate over them."""
-        config, voxels = self.config, values.shape[1]
-        trainer = Trainer(siren, config.optimizer, self.dtype)
-        batches = -(-voxels // config.batch_size)
-        total, done = epochs * batches, 0
-        for epoch in range(epochs):
-            order = torch.randperm(voxels, generator=generator).to(self.device)
-            for index in order.tensor_split(batches):
-                if done % _REPORT_EVERY == 0:
-                    fraction = (spent + done / batches) / config.epochs
-                    self.progress(fraction, f"pass {spent + epoch + 1} of {config.epochs}")
-                decay = cosine(done / total) if config.schedule == "cosine" else 1.0
-                where = coordinates(index, self.layout.brick_shape)[None]
-                trainer.step(where, values[:, index], config.learning_rate * decay)
-                done += 1
-        return siren
-
-    def _estimated_psnr(self, siren: Siren, values: Tensor, index: Tensor) -> float:
-        """Series-range PSNR in dB from a sample of voxels, without decoding the volume."""
-        where = coordinates(index, self.layout.brick_shape)[None]
-        _, half = self.archive.header.value_range.scale()
-        with torch.no_grad():
-            error = (forward(siren, where) - values[:, index]) * torch.as_tensor(half).to(values)
-        return psnr(float(error.square().mean()), self.series_range.width)
 
     def _errors(self, siren: Siren, volume: np.ndarray) -> Errors:
         """Of what decode will return on the device it takes by default."""
@@ -316,18 +290,6 @@ class _Fitter:
         centre, half = self.archive.header.value_range.scale()
         decoded = decode_grid(siren.to(self.device), self.layout, positions, centre, half)
         return Errors.between(volume, decoded)
-
-
-def _rounds(config: EncodeConfig) -> Iterator[int]:
-    """Passes per round: all at once, or 1, 1, 2, 4 … while a target PSNR may be reached early."""
-    if not config.target_psnr:
-        yield config.epochs
-        return
-    spent, size = 0, 1
-    while spent < config.epochs:
-        size = min(max(spent, 1), config.epochs - spent)
-        yield size
-        spent += size
 
 
 def _constant(siren: Siren, step_range: Range, value_range: Range) -> Siren:

@@ -37,6 +37,7 @@ _HELP = {
     "learning_rate": "rate of the fit (pretrain: of the inner loop)",
     "inner_floor": "share of the inner rate left at the end of the inner loop",
     "outer_learning_rate": "Adam's rate on the outer gradient; 0 moves to the tasks' mean",
+    "weight_decay": "of Muon's matrices, as a share of a step",
     "init": "what a step starts from (default: the prior's kind, or random without one)",
     "epochs": "passes over all voxels of a step, at most",
     "schedule": "how the learning rate falls",

@@ -35,9 +35,6 @@ def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
     return x.mT if tall else x
 
 
-SCALE = 3.0
-
-
 class Adam:
     """Adam (Kingma and Ba 2015, arXiv 1412.6980) on a list of tensors, updated in place."""
 
@@ -66,19 +63,21 @@ class Adam:
 class MuonAdam:
     """Muon on the hidden matrices, Adam on the first and last layers and all biases.
 
-    Muon (Jordan et al. 2024) steps along the orthogonalised momentum. Its step is scaled so that
-    an entry of a matrix moves by 0.375 × rate in the root mean square, whatever its size; that
-    makes one rate serve networks of all widths.
+    Muon (Jordan et al. 2024) steps along the orthogonalised momentum: each singular direction of
+    a matrix moves by ``RATIO`` times the learning rate. ``decay`` pulls the matrices toward zero
+    by that share of a step, without which long training at a high rate lets their norms grow
+    until the fit collapses.
     """
 
-    def __init__(self, tensors: Sequence[Tensor], momentum: float = 0.95):
+    RATIO = 1.5
+
+    def __init__(self, tensors: Sequence[Tensor], decay: float = 0.0, momentum: float = 0.95):
+        self.decay = decay
         self.momentum = momentum
         last_weight = len(tensors) - 2
         self.hidden = range(2, last_weight, 2)
         self.others = [i for i in range(len(tensors)) if i not in self.hidden]
         self.matrices = [tensors[i] for i in self.hidden]
-        # An orthogonal n × n matrix has entries of 1 / sqrt(n).
-        self.scale = SCALE
         # All hidden matrices have one shape: one batch of products serves layers and networks.
         self.moments = torch.stack(self.matrices).zero_() if self.matrices else None
         # A short memory of the gradients' size: a fit takes hundreds of steps, not many thousands.
@@ -92,4 +91,7 @@ class MuonAdam:
         self.moments.lerp_(stacked, 1 - self.momentum)
         nesterov = torch.lerp(stacked, self.moments, self.momentum)
         steps = orthogonalize(nesterov.flatten(0, 1)).view_as(stacked)
-        torch._foreach_sub_(self.matrices, list(steps.unbind()), alpha=rate * self.scale)
+        length = rate * self.RATIO
+        if self.decay:
+            torch._foreach_mul_(self.matrices, 1 - length * self.decay)
+        torch._foreach_sub_(self.matrices, list(steps.unbind()), alpha=length)

@@ -118,7 +118,7 @@ class _Rounds:
             self.outer.second = state["second"].to(device).tensors
             self.outer.count = len(self.history)
         if self.config.outer == "pooled":
-            self.trainer = Trainer(self.siren, self.config.optimizer, self.dtype)
+            self.trainer = self._trainer(self.siren)
         earlier = self.history[-1]["seconds"] if self.history else 0.0
         self.started = time.perf_counter() - earlier
 
@@ -171,6 +171,10 @@ class _Rounds:
             }
         )
 
+    def _trainer(self, siren: Siren) -> Trainer:
+        config = self.config
+        return Trainer(siren, config.optimizer, self.dtype, config.weight_decay)
+
     def _batch(self, tasks: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
         """Coordinates ``(tasks, n, 3)`` and values; ``columns`` ``(tasks, n)`` of the samples."""
         rows = tasks[:, None]
@@ -221,7 +225,7 @@ class _Rounds:
     def _adapt(self, tasks: Tensor, batches: list[Tensor]) -> tuple[Siren, Tensor, Tensor]:
         """The weights after the inner loop of each task, and its first and last losses."""
         config = self.config
-        trainer = Trainer(self.siren.repeat(len(tasks)), config.optimizer, self.dtype)
+        trainer = self._trainer(self.siren.repeat(len(tasks)))
         losses = []
         for step, columns in enumerate(batches):
             rate = config.learning_rate * cosine(step / len(batches), config.inner_floor)

@@ -57,13 +57,14 @@ def draw_samples(
 
     A task is learned better from many voxels than many tasks from few: with ``random`` sampling
     a step's voxels come from as many randomly chosen bricks as can have ``TASK_VOXELS`` each, and
-    no more voxels are kept than training will draw. The value range is that of the steps read.
+    no more voxels are kept than training will draw. The value range is that of the steps read;
+    with ``lattice``, as published, that of the whole series.
     One step is in memory at a time, and of each only the kept voxels stay.
     """
     generator = torch.Generator().manual_seed(config.seed)
     steps = range(0, len(series), config.lambda_t)
     total = series.grid.voxels * len(series)
-    draws = config.outer_steps * config.inner_steps * config.batch_size * max(config.tasks, 1)
+    draws = config.outer_steps * config.inner_steps * config.batch_size * (config.tasks or total)
     budget = int(min(config.fraction * total, draws) / len(steps))
     indices: list[Tensor] = []
     kept: list[np.ndarray] = []
@@ -79,7 +80,8 @@ def draw_samples(
         kept.append(layout.split(volume)[bricks[:, None].numpy(), index.numpy()])
         indices.append(index)
     values = np.concatenate(kept)
-    value_range = Range.union(ranges)
+    lattice = config.sampling == "lattice"
+    value_range = series.value_range(progress) if lattice else Range.union(ranges)
     centre, half = value_range.scale()
     normalised = torch.from_numpy((values - centre) / half)
     # Bricks share voxels, so that a little more than all may have been counted.

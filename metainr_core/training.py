@@ -12,10 +12,12 @@ from .siren import Siren, loss_and_gradients
 class Trainer:
     """Networks, their optimizer and the arithmetic they train in; updates them in place."""
 
-    def __init__(self, siren: Siren, optimizer: str, dtype: torch.dtype):
+    def __init__(self, siren: Siren, optimizer: str, dtype: torch.dtype, weight_decay: float = 0.0):
         self.siren = siren
         self.dtype = dtype
-        self.optimizer = (MuonAdam if optimizer == "muon" else Adam)(siren.tensors)
+        self.optimizer: Adam | MuonAdam = Adam(siren.tensors)
+        if optimizer == "muon":
+            self.optimizer = MuonAdam(siren.tensors, weight_decay)
 
     def step(self, coordinates: Tensor, values: Tensor, rate: float) -> Tensor:
         """One minibatch: ``(N or 1, n, 3)``, ``(N, n, C)``; the losses before it, ``(N,)``."""

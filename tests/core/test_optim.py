@@ -57,9 +57,9 @@ def test_orthogonalizing_nothing_gives_nothing() -> None:
 class PlainMuon:
     """Muon for the hidden matrices of one network, one matrix at a time."""
 
-    def __init__(self, matrices: list[Tensor], scale: float):
+    def __init__(self, matrices: list[Tensor], decay: float):
         self.matrices = matrices
-        self.scale = scale
+        self.decay = decay
         self.moments = [torch.zeros_like(m) for m in matrices]
 
     def step(self, gradients: list[Tensor], rate: float) -> None:
@@ -70,18 +70,19 @@ class PlainMuon:
             for _ in range(5):
                 a = x @ x.T
                 x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
-            matrix.sub_(self.scale * rate * x)
+            matrix.mul_(1 - 1.5 * rate * self.decay).sub_(1.5 * rate * x)
 
 
+@pytest.mark.parametrize("decay", [0.0, 1.0])
 @pytest.mark.parametrize("layers", [0, 1, 3])
-def test_muon_updates_each_network_as_if_alone(layers: int) -> None:
+def test_muon_updates_each_network_as_if_alone(layers: int, decay: float) -> None:
     siren = initialize(SirenConfig(8, layers), 4, 2, torch.Generator().manual_seed(0))
     start = siren.clone()
-    muon = MuonAdam(siren.tensors)
+    muon = MuonAdam(siren.tensors, decay)
     hidden = list(range(2, 2 * layers + 2, 2))
     others = [i for i in range(len(siren.tensors)) if i not in hidden]
     plain = [[start.tensors[i][n].clone() for i in hidden] for n in range(4)]
-    muons = [PlainMuon(matrices, muon.scale) for matrices in plain]
+    muons = [PlainMuon(matrices, decay) for matrices in plain]
     rest = [start.tensors[i].clone() for i in others]
     adam = Adam(rest, muon.adam.betas)
     for step in range(4):
