@@ -19,7 +19,7 @@ COLUMNS = {"round": int, "loss_before": float, "loss_after": float, "seconds": f
 @properties(
     PriorFile="", Preset="default", **NETWORK, Sampling=PRESET, LambdaS=-1, LambdaT=-1,
     Fraction=-1.0, Outer=PRESET, OuterSteps=-1, InnerSteps=-1, Tasks=-1, BatchSize=-1,
-    Optimizer=PRESET, LearningRate=-1.0, InnerFloor=-1.0, OuterLearningRate=-1.0,
+    Optimizer=PRESET, LearningRate=-1.0, InnerFloor=-1.0, WeightDecay=-1.0, OuterLearningRate=-1.0,
     Precision=PRESET, Device="auto", Seed=0, IgnoreNonfinite=0,
 )  # fmt: skip
 class MetaINRPretrain(TableFilter):
