@@ -147,6 +147,8 @@ class PretrainConfig(_Config):
         _require(self.tasks >= 0, "tasks", self.tasks, "0 (all) or more")
         _require(0 < self.fraction <= 1, "fraction", self.fraction, "above 0, up to 1")
         _require(0 <= self.inner_floor <= 1, "inner_floor", self.inner_floor, "0 to 1")
+        decay = self.weight_decay
+        _require(math.isfinite(decay) and decay >= 0, "weight_decay", decay, "at least 0")
         rate = self.outer_learning_rate
         _require(math.isfinite(rate) and rate >= 0, "outer_learning_rate", rate, "0 or more")
         _require(
@@ -170,7 +172,8 @@ class EncodeConfig(_Config):
     ``siren``: the network when there is no prior; None chooses it from the grid. ``epochs``
     passes over all voxels in minibatches of ``batch_size`` voxels per network, at
     ``learning_rate`` falling to 0 along a cosine (``schedule``). ``batch_size`` 0 takes what was
-    measured to be best: 1024 for one network, 128 for bricks. ``weight_decay`` is Muon's.
+    measured to be best: 1024 for one network, 128 for bricks. ``weight_decay`` is Muon's; -1
+    lets it grow with the length of the fit.
     ``target_psnr``: stop when the PSNR over the series' range reaches this many dB (0: never);
     the passes are then spent in rounds of 1, 1, 2, 4 … each with its own decay. ``init``:
     ``meta`` or ``pretrained`` start from a prior of that kind, ``random`` from none, ``previous``
@@ -184,7 +187,7 @@ class EncodeConfig(_Config):
     batch_size: int = 0
     optimizer: str = "muon"
     learning_rate: float = 1e-3
-    weight_decay: float = 0.0
+    weight_decay: float = -1.0
     schedule: str = "cosine"
     target_psnr: float = 0.0
     key_interval: int = 8
@@ -201,6 +204,8 @@ class EncodeConfig(_Config):
         for name in ("epochs", "key_interval"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         _require(self.batch_size >= 0, "batch_size", self.batch_size, "0 (chosen) or more")
+        decay = self.weight_decay
+        _require(decay == -1 or decay >= 0, "weight_decay", decay, "-1 (chosen) or at least 0")
         target = self.target_psnr
         _require(math.isfinite(target) and target >= 0, "target_psnr", target, "0 (none) or more")
         _check_common(self)
@@ -221,8 +226,6 @@ def _check_common(config: PretrainConfig | EncodeConfig) -> None:
     _one_of("device", config.device, DEVICES)
     _one_of("precision", config.precision, PRECISIONS)
     _finite_positive("learning_rate", config.learning_rate)
-    decay = config.weight_decay
-    _require(math.isfinite(decay) and decay >= 0, "weight_decay", decay, "a number of 0 or more")
     _require(0 <= config.seed < 2**31, "seed", config.seed, "0 to 2147483647")
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from metainr_core import fitting
 from metainr_core.config import EncodeConfig, SirenConfig
 from metainr_core.errors import Cancelled
-from metainr_core.fitting import Fitting
+from metainr_core.fitting import Fitting, chosen_decay
 from metainr_core.series import no_progress
 from metainr_core.siren import Siren, initialize, mean_squared_errors
 
@@ -88,6 +88,16 @@ def test_the_target_is_checked_on_few_voxels_however_many_networks(
     monkeypatch.setattr(fitting, "mean_squared_errors", errors)
     make(1e-30, epochs=2).fit(start(10), targets(10), no_progress)
     assert sizes == [640, 640]
+
+
+def test_longer_fits_decay_more() -> None:
+    config = EncodeConfig()
+    decays = [chosen_decay(config, n) for n in (100, 1000, 4000, 10_000, 10**9)]
+    assert decays == sorted(decays)
+    assert decays[0] < 0.01
+    assert decays[2] == pytest.approx(0.3)
+    assert decays[-1] == 1
+    assert chosen_decay(dataclasses.replace(config, schedule="constant"), 2000) == decays[2]
 
 
 def test_cancelling_goes_through() -> None:
