@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .archive import Archive as Archive
-    from .archive import StepRecord as StepRecord
     from .config import EncodeConfig as EncodeConfig
     from .config import PretrainConfig as PretrainConfig
     from .config import SirenConfig as SirenConfig
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from .layout import choose_siren as choose_siren
     from .pretraining import pretrain as pretrain
     from .prior import Prior as Prior
+    from .records import StepRecord as StepRecord
     from .series import ArraySeries as ArraySeries
     from .series import Series as Series
     from .series import open_series as open_series
@@ -42,7 +42,7 @@ _HOMES = {
     "Prior": "prior",
     "Series": "series",
     "SirenConfig": "config",
-    "StepRecord": "archive",
+    "StepRecord": "records",
     "choose_siren": "layout",
     "encode": "encoding",
     "open_series": "series",

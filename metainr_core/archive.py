@@ -8,25 +8,21 @@ between writing a step and the index loses nothing.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .config import SirenConfig
 from .decode import decode_grid
 from .device import find_device
 from .errors import DAMAGE, ArchiveError, MetaINRError
 from .grid import Grid
 from .hashing import file_sha256, fingerprint
 from .layout import BrickLayout
-from .metrics import psnr
+from .records import Header, StepRecord, of_one_fit, over_range, with_file
 from .series import Progress, Range, no_progress
 from .siren import Siren
 from .storage import (
@@ -39,96 +35,7 @@ from .storage import (
 )
 
 FORMAT_VERSION = 1
-_KINDS: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "tuple[float, ...]": tuple}
 _INDEX_INTERVAL = 2.0  # seconds between writes of the index while steps are added
-
-
-@dataclass(frozen=True)
-class Header:
-    """What all steps of an archive share.
-
-    ``value_range`` is mapped to the networks' [-1, 1].
-    """
-
-    array: str
-    components: int
-    grid: Grid
-    siren: SirenConfig
-    value_range: Range
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Header:
-        components = int(data["components"])
-        return cls(
-            array=str(data["array"]),
-            components=components,
-            grid=Grid.from_json(data["grid"]),
-            siren=SirenConfig.from_json(data["siren"]),
-            value_range=Range.from_json(data["value_range"], components),
-        )
-
-    @property
-    def identity(self) -> str:
-        return fingerprint(self.to_json())
-
-
-@dataclass(frozen=True)
-class StepRecord:
-    """Figures of one encoded step; errors are those of what ``decode`` returns.
-
-    ``psnr``: over the step's own range; ``psnr_series``: over the range of the whole series (dB).
-    ``max_error``: in the data's units. ``seconds``: of the fit loop. ``bytes``: of the step's
-    file; ``ratio``: float32 bytes of the volume over them. ``epochs``: passes spent. ``data``:
-    fingerprint of the step's time and values, ``settings``: of all that the weights depend on.
-    """
-
-    step: int
-    time: float
-    psnr: float
-    psnr_series: float
-    max_error: float
-    seconds: float
-    epochs: int
-    mean_squared_error: float
-    value_low: tuple[float, ...]
-    value_high: tuple[float, ...]
-    data: str
-    settings: str
-    bytes: int = 0
-    ratio: float = 0.0
-    sha256: str = ""
-
-    @property
-    def value_range(self) -> Range:
-        return Range(tuple(self.value_low), tuple(self.value_high))
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields. JSON has no infinity: a PSNR without error, or over no range, is null."""
-        data = asdict(self)
-        for name in ("psnr", "psnr_series"):
-            data[name] = data[name] if math.isfinite(data[name]) else None
-        return data
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> StepRecord:
-        """Raises one of ``errors.DAMAGE`` when ``data`` is no record."""
-        low, high = data["value_low"], data["value_high"]
-        value_range = Range.from_json({"low": low, "high": high}, len(low))
-        value = psnr(data["mean_squared_error"], value_range.width)
-        known: dict[str, Any] = {"psnr": value, "psnr_series": value}
-        known |= {"value_low": value_range.low, "value_high": value_range.high}
-        record = cls(**{**data, **known})
-        for field in dataclasses.fields(cls):
-            found = getattr(record, field.name)
-            good = isinstance(found, _KINDS[str(field.type)])
-            if isinstance(found, float) and field.name not in known:
-                good = math.isfinite(found)
-            if not good:
-                raise ValueError(f"{field.name} is {found!r}")
-        return record
 
 
 class Archive:
@@ -164,7 +71,7 @@ class Archive:
     def records(self) -> list[StepRecord]:
         """One row per encoded step, in step order."""
         width = self.series_range.width
-        return [_over_range(self._records[s], width) for s in self.steps]
+        return [over_range(self._records[s], width) for s in self.steps]
 
     @property
     def steps(self) -> list[int]:
@@ -197,7 +104,7 @@ class Archive:
     def record(self, step: int) -> StepRecord:
         if step not in self._records:
             raise ArchiveError(f"{self.path} holds no step {step}; it holds {_shorten(self.steps)}")
-        return _over_range(self._records[step], self.series_range.width)
+        return over_range(self._records[step], self.series_range.width)
 
     def step_path(self, step: int) -> Path:
         return self.folder / f"step_{step:06d}.safetensors"
@@ -242,7 +149,7 @@ class Archive:
         metadata["digest"] = _digest(metadata, siren)
         path = self.step_path(record.step)
         save_tensors(path, siren_tensors(siren), metadata)
-        self._records[record.step] = _with_file(record, path, self.header)
+        self._records[record.step] = with_file(record, path, self.header)
         if time.monotonic() - self._index_written > _INDEX_INTERVAL:
             self.write_index()
         return self.record(record.step)
@@ -331,11 +238,11 @@ class Archive:
                 record = StepRecord.from_json(metadata["record"])
                 if Header.from_json(metadata["header"]) != self.header or record.step != step:
                     continue
-                if known is not None and _of_one_fit(known, record):
+                if known is not None and of_one_fit(known, record):
                     continue
                 siren = load_siren(path, self.header.siren, self.components, self.layout.bricks)
                 if metadata["digest"] == _digest(metadata, siren):
-                    self._records[step] = _with_file(record, path, self.header)
+                    self._records[step] = with_file(record, path, self.header)
             except (MetaINRError, OSError, *DAMAGE):
                 # Damaged or foreign: reported when somebody asks for this very step.
                 continue
@@ -408,22 +315,6 @@ def _digest(metadata: Mapping[str, Any], siren: Siren) -> str:
     """Fingerprint of a step's own description and weights, which needs no index."""
     parts = [metadata[name] for name in ("header", "info", "record")]
     return fingerprint(*parts, *(t.detach().cpu().numpy() for t in siren.tensors))
-
-
-def _of_one_fit(known: StepRecord, record: StepRecord) -> bool:
-    """Whether an index's record describes the file that has this record in its header."""
-    names = ("bytes", "ratio", "sha256", "psnr_series")
-    return {**asdict(known), **dict.fromkeys(names)} == {**asdict(record), **dict.fromkeys(names)}
-
-
-def _over_range(record: StepRecord, width: float) -> StepRecord:
-    return dataclasses.replace(record, psnr_series=psnr(record.mean_squared_error, width))
-
-
-def _with_file(record: StepRecord, path: Path, header: Header) -> StepRecord:
-    size = path.stat().st_size
-    raw = header.grid.voxels * header.components * 4
-    return dataclasses.replace(record, bytes=size, ratio=raw / size, sha256=file_sha256(path))
 
 
 def _checked(path: str | Path) -> Path:

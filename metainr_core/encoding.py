@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .archive import Archive, Header, StepRecord
+from .archive import Archive
 from .config import EncodeConfig
 from .decode import decode_grid
 from .device import find_device, find_dtype
@@ -24,6 +24,7 @@ from .layout import BrickLayout, choose_siren
 from .metrics import Errors, psnr
 from .pretraining import check_prior
 from .prior import Prior
+from .records import Header, StepRecord
 from .series import Progress, Range, Series, StepScan, no_progress
 from .siren import Siren, initialize
 from .training import random_generator

@@ -32,14 +32,14 @@ SMALL = SirenConfig(width=14, hidden_layers=3, first_scale=0.25, brick_size=32)
 DEFAULT = SirenConfig(width=20, hidden_layers=3, first_scale=0.25, brick_size=32)
 COLUMNS = "layout", "weights", "init", "pretrain s", "epochs", "fit s", "PSNR dB", "seam / inside"
 
-# Network, whether it starts from a prior, epochs. What is not given is the default.
+# Network, whether it starts from a prior, how it is fitted. What is not given is the default.
 RUNS = [
     (WHOLE, True, EncodeConfig(epochs=4)),
     (WHOLE, True, EncodeConfig(epochs=4, batch_size=2048)),
     (WHOLE, False, EncodeConfig(epochs=4, init="random")),
-    (WHOLE, False, EncodeConfig(epochs=4, init="random", batch_size=2048, learning_rate=1e-3)),
-    *[(SMALL, True, EncodeConfig(epochs=n)) for n in (1, 8, 16, 32)],
-    *[(SMALL, False, EncodeConfig(epochs=n, init="random")) for n in (1, 8)],
+    (WHOLE, False, EncodeConfig(epochs=4, init="random", batch_size=2048)),
+    *[(SMALL, True, EncodeConfig(epochs=n)) for n in (1, 8, 32)],
+    *[(SMALL, False, EncodeConfig(epochs=n, init="random")) for n in (1, 8, 32)],
     *[(DEFAULT, True, EncodeConfig(epochs=n)) for n in (1, 4, 8)],
 ]
 

@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 import torch
 
-from metainr_core.archive import FORMAT_VERSION, Archive, Header, StepRecord, _digest
+from metainr_core.archive import FORMAT_VERSION, Archive, _digest
 from metainr_core.config import EncodeConfig, SirenConfig
 from metainr_core.encoding import encode
 from metainr_core.errors import ArchiveError, MetaINRError
 from metainr_core.grid import Grid
 from metainr_core.hashing import file_sha256
 from metainr_core.metrics import Errors, psnr
+from metainr_core.records import Header, StepRecord
 from metainr_core.series import ArraySeries, Range
 from metainr_core.siren import initialize
 from metainr_core.storage import read_metadata, save_tensors, siren_tensors

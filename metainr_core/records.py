@@ -1,0 +1,124 @@
+"""What an archive says of all its steps, and of each."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .config import SirenConfig
+from .grid import Grid
+from .hashing import file_sha256, fingerprint
+from .metrics import psnr
+from .series import Range
+
+_KINDS: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "tuple[float, ...]": tuple}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What all steps of an archive share.
+
+    ``value_range`` is mapped to the networks' [-1, 1].
+    """
+
+    array: str
+    components: int
+    grid: Grid
+    siren: SirenConfig
+    value_range: Range
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Header:
+        components = int(data["components"])
+        return cls(
+            array=str(data["array"]),
+            components=components,
+            grid=Grid.from_json(data["grid"]),
+            siren=SirenConfig.from_json(data["siren"]),
+            value_range=Range.from_json(data["value_range"], components),
+        )
+
+    @property
+    def identity(self) -> str:
+        return fingerprint(self.to_json())
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """Figures of one encoded step; errors are those of what ``decode`` returns.
+
+    ``psnr``: over the step's own range; ``psnr_series``: over the range of the whole series (dB).
+    ``max_error``: in the data's units. ``seconds``: of the fit loop. ``bytes``: of the step's
+    file; ``ratio``: float32 bytes of the volume over them. ``epochs``: passes spent. ``data``:
+    fingerprint of the step's time and values, ``settings``: of all that the weights depend on.
+    """
+
+    step: int
+    time: float
+    psnr: float
+    psnr_series: float
+    max_error: float
+    seconds: float
+    epochs: int
+    mean_squared_error: float
+    value_low: tuple[float, ...]
+    value_high: tuple[float, ...]
+    data: str
+    settings: str
+    bytes: int = 0
+    ratio: float = 0.0
+    sha256: str = ""
+
+    @property
+    def value_range(self) -> Range:
+        return Range(tuple(self.value_low), tuple(self.value_high))
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields. JSON has no infinity: a PSNR without error, or over no range, is null."""
+        data = asdict(self)
+        for name in ("psnr", "psnr_series"):
+            data[name] = data[name] if math.isfinite(data[name]) else None
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> StepRecord:
+        """Raises one of ``errors.DAMAGE`` when ``data`` is no record."""
+        low, high = data["value_low"], data["value_high"]
+        value_range = Range.from_json({"low": low, "high": high}, len(low))
+        value = psnr(data["mean_squared_error"], value_range.width)
+        known: dict[str, Any] = {"psnr": value, "psnr_series": value}
+        known |= {"value_low": value_range.low, "value_high": value_range.high}
+        record = cls(**{**data, **known})
+        for field in dataclasses.fields(cls):
+            found = getattr(record, field.name)
+            good = isinstance(found, _KINDS[str(field.type)])
+            if isinstance(found, float) and field.name not in known:
+                good = math.isfinite(found)
+            if not good:
+                raise ValueError(f"{field.name} is {found!r}")
+        return record
+
+
+def of_one_fit(known: StepRecord, record: StepRecord) -> bool:
+    """Whether an index's record describes the file that has this record in its header."""
+    names = ("bytes", "ratio", "sha256", "psnr_series")
+    return {**asdict(known), **dict.fromkeys(names)} == {**asdict(record), **dict.fromkeys(names)}
+
+
+def over_range(record: StepRecord, width: float) -> StepRecord:
+    """The record with its PSNR over the series' range, which only the archive knows."""
+    return dataclasses.replace(record, psnr_series=psnr(record.mean_squared_error, width))
+
+
+def with_file(record: StepRecord, path: Path, header: Header) -> StepRecord:
+    """The record with the figures of its file: size, compression ratio, sha256."""
+    size = path.stat().st_size
+    raw = header.grid.voxels * header.components * 4
+    return dataclasses.replace(record, bytes=size, ratio=raw / size, sha256=file_sha256(path))
