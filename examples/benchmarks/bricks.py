@@ -29,17 +29,18 @@ from metainr_core import (
 
 WHOLE = SirenConfig(width=128, hidden_layers=3)
 SMALL = SirenConfig(width=14, hidden_layers=3, first_scale=0.25, brick_size=32)
+LARGE = SirenConfig(width=38, hidden_layers=4, first_scale=0.25, brick_size=64)
 DEFAULT = SirenConfig(width=20, hidden_layers=3, first_scale=0.25, brick_size=32)
 COLUMNS = "layout", "weights", "init", "pretrain s", "epochs", "fit s", "PSNR dB", "seam / inside"
 
 # Network, whether it starts from a prior, how it is fitted. What is not given is the default.
 RUNS = [
     (WHOLE, True, EncodeConfig(epochs=4)),
-    (WHOLE, True, EncodeConfig(epochs=4, batch_size=2048)),
     (WHOLE, False, EncodeConfig(epochs=4, init="random")),
     (WHOLE, False, EncodeConfig(epochs=4, init="random", batch_size=2048)),
     *[(SMALL, True, EncodeConfig(epochs=n)) for n in (1, 8, 32)],
-    *[(SMALL, False, EncodeConfig(epochs=n, init="random")) for n in (1, 8, 32)],
+    *[(SMALL, False, EncodeConfig(epochs=n, init="random")) for n in (1, 8)],
+    *[(LARGE, True, EncodeConfig(epochs=n, batch_size=512)) for n in (1, 16)],
     *[(DEFAULT, True, EncodeConfig(epochs=n)) for n in (1, 4, 8)],
 ]
 

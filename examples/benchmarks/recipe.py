@@ -47,7 +47,6 @@ BASELINES = [
     Variant("prior, then each step from the one before", fit={"init": "previous"}),
     Variant("prior without inner loop (pooled)", {"outer": "pooled"}, {"init": "pretrained"}),
     Variant("random, Muon", None, {"init": "random"}),
-    Variant("random, Muon, rate 1e-3", None, {"init": "random", "learning_rate": 1e-3}),
     *[
         Variant(
             f"random, Adam, rate {rate:g}",
