@@ -11,4 +11,8 @@ rm -rf "$output"
 echo "quick start: computing 16 moments of decaying turbulence, 64 x 64 x 64"
 .venv/bin/python examples/turbulence.py "$output/series" --size 64 --steps 16 --resolution 2.5
 echo "quick start: pretrain, encode and decode in pvpython"
-xvfb-run -a .venv/bin/metainr pvpython examples/quickstart.py "$output"
+.venv/bin/metainr pvpython examples/quickstart.py "$output"
+echo "quick start: original and reconstruction side by side"
+xvfb-run -a .venv/bin/metainr pvpython examples/side_by_side.py \
+  "$output/series/turbulence.pvd" "$output/turbulence.minr" "$output/side_by_side.png"
+echo "quick start: done; see $output/side_by_side.png and $output/table.txt"
