@@ -7,9 +7,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash examples/setup.sh
 
 output=examples/quickstart_output
-rm -rf "$output"
-echo "quick start: computing 16 moments of decaying turbulence, 64 x 64 x 64"
-.venv/bin/python examples/turbulence.py "$output/series" --size 64 --steps 16 --resolution 2.5
+if [ ! -e "$output/series/turbulence.pvd" ]; then
+  echo "quick start: computing 16 moments of decaying turbulence, 64 x 64 x 64"
+  .venv/bin/python examples/turbulence.py "$output/series" --size 64 --steps 16 --resolution 2.5
+else
+  echo "quick start: going on from $output; remove it to begin anew"
+fi
 echo "quick start: pretrain, encode and decode in pvpython"
 .venv/bin/metainr pvpython examples/quickstart.py "$output"
 echo "quick start: original and reconstruction side by side"

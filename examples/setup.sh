@@ -84,7 +84,8 @@ if ! .venv/bin/python -m pip --version >/dev/null 2>&1 ||
 fi
 
 pip_install() {
-  .venv/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt "$@"
+  .venv/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt "$@" ||
+    fail "pip could not install $*; see its message, check the network or proxy, and run this again"
 }
 
 # torch comes first and alone, so that nothing else decides which build of it is taken.

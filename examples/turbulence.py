@@ -25,12 +25,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# Before torch: it also decides how torch's threads wait.
+import torch
+from torch import Tensor
+
 from metainr_core import Grid, MetaINRError
 from metainr_core.vti import make_image, write_image, write_pvd
-
-import torch  # isort: skip
-from torch import Tensor  # isort: skip
 
 BOX = 2 * math.pi  # side of the periodic box; wave numbers are then integers
 ARRAY_NAME = "vorticity_magnitude"

@@ -4,7 +4,6 @@ The method is that of arXiv 2502.09669. ``pretrain`` learns a prior from a spars
 series, ``encode`` fits it to each time step, ``Archive.decode`` evaluates the weights on a grid.
 """
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +25,6 @@ if TYPE_CHECKING:
     from .series import open_series as open_series
 
 __version__ = "0.1.0"
-
-# Read when PyTorch loads OpenMP. Its products here are short: threads that spin between them slow
-# down ten times as soon as ParaView, or anything else, uses the cores as well.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 _HOMES = {
     "Archive": "archive",

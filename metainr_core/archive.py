@@ -50,6 +50,8 @@ class Archive:
         self.info = dict(info)
         self.layout = BrickLayout.of(header.grid.dims, header.siren.brick_size)
         self._index_written = 0.0
+        # Steps that the index names and whose files are gone.
+        self.missing: list[int] = []
 
     @property
     def folder(self) -> Path:
@@ -246,7 +248,10 @@ class Archive:
             except (MetaINRError, OSError, *DAMAGE):
                 # Damaged or foreign: reported when somebody asks for this very step.
                 continue
+        self.missing = [s for s in self.steps if s not in files]
         self._records = {s: r for s, r in self._records.items() if s in files}
+        if self.missing and not self.folder.is_dir():
+            raise ArchiveError(f"folder {self.folder} is missing; it has to lie beside {self.path}")
 
     def is_intact(self, step: int) -> bool:
         """Whether the step's file is the one that was recorded."""

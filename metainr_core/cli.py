@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import re
 import signal
 import sys
@@ -41,6 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _Bar() as progress:
             report = options.run(options, progress)
         _print_report(report, options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough, as in `metainr info run.minr | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Cancelled as error:
         print(f"metainr: stopped: {error}", file=sys.stderr)
         return 130
@@ -117,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
         help="only this part, in the data's units",
     )
     made.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    made.add_argument("--overwrite", action="store_true", help="replace files that are there")
 
     made = command("info", _info, "Say what an archive or a prior holds.")
     made.add_argument("file", metavar="RUN.minr|PRIOR.safetensors")
@@ -127,6 +134,8 @@ def _pretrain(options: argparse.Namespace, progress: Progress) -> dict[str, Any]
     from .config import PretrainConfig
     from .pretraining import pretrain
 
+    if not options.output.endswith(".safetensors"):
+        raise SettingsError(f"{options.output}: a prior's name ends in .safetensors")
     series = series_from(options)
     config = settings_from(options, PretrainConfig, series)
     prior = pretrain(series, config, options.output, progress=progress)
@@ -189,15 +198,24 @@ def _decode(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     if not steps:
         raise SettingsError(f"{archive.path} holds no step yet; encode one first")
     folder = output.with_suffix("")
+    names = [f"{folder.name}/step_{step:06d}.vti" for step in steps]
+    there = [p for p in (output, *(output.parent / n for n in names)) if p.exists()]
+    if there and not options.overwrite:
+        # It may well be the series that the archive was made from.
+        raise SettingsError(f"{there[0]} exists; choose another name, or pass --overwrite")
     make_folder(folder)
-    names = []
-    for count, step in enumerate(steps):
+    for count, (step, name) in enumerate(zip(steps, names, strict=True)):
         progress(count / len(steps), f"step {step} ({count + 1}/{len(steps)})")
         values = archive.decode(step, grid, device=options.device)
-        names.append(f"{folder.name}/step_{step:06d}.vti")
-        write_image(make_image(values, grid, archive.array), output.parent / names[-1])
+        write_image(make_image(values, grid, archive.array), output.parent / name)
     write_pvd(output, names, times)
-    return {"series": str(output), "dims": list(grid.dims), "steps": steps, "times": times}
+    return {
+        "series": str(output),
+        "dims": list(grid.dims),
+        "encoded": encoded(archive),
+        "steps": steps,
+        "times": times,
+    }
 
 
 def _info(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
@@ -206,9 +224,18 @@ def _info(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
 
     if options.file.endswith(".minr"):
         return archive_report(Archive.open(options.file))
+    if not options.file.endswith(".safetensors"):
+        raise SettingsError(f"{options.file}: expected an archive (.minr) or prior (.safetensors)")
     metadata = Prior.load(options.file).metadata()
     del metadata["history"], metadata["outer_state"]
     return {"prior": options.file, **metadata}
+
+
+def encoded(archive: Any) -> str:
+    """How much of the series the archive holds, and which files are gone."""
+    text = f"{len(archive.steps)} of {archive.info.get('series_steps', '?')} steps"
+    gone = ", ".join(map(str, archive.missing))
+    return f"{text}; the files of {gone} are missing" if gone else text
 
 
 def archive_report(archive: Any) -> dict[str, Any]:
@@ -223,6 +250,7 @@ def archive_report(archive: Any) -> dict[str, Any]:
         "dims": list(archive.grid.dims),
         "network": archive.header.siren.to_json(),
         "bricks": archive.layout.bricks,
+        "encoded": encoded(archive),
         "mean_psnr_series": sum(finite) / len(finite) if finite else None,
         "bytes": archive.total_bytes,
         "ratio": archive.ratio,

@@ -58,6 +58,9 @@ def open_dataset_json(
         name, variables = str(data["name"]), [str(v) for v in data["vars"]]
         x, y, z = (int(n) for n in data["dims"])
         samples = int(data["total_samples"])
+    except FileNotFoundError as error:
+        cure = "name a .pvd, or quote a glob such as 'folder/*.vti'"
+        raise SeriesError(f"folder {index.parent} has no dataset.json; {cure}") from error
     except OSError as error:
         raise SeriesError(f"{index} cannot be read: {error.strerror or error}") from error
     except DAMAGE as error:

@@ -71,6 +71,7 @@ def encode(
     )
     info = {
         "series": series.name,
+        "series_steps": len(series),
         "series_range": {"low": series_range.low, "high": series_range.high},
         "encode": config.to_json(),
         "prior": None

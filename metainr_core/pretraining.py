@@ -291,6 +291,15 @@ def check_prior(prior: Prior, series: Series, siren: SirenConfig | None) -> None
         )
     if siren is not None and siren != prior.siren_config:
         raise PriorError(
-            f"the prior's network is {prior.siren_config}; the settings ask for {siren}:"
+            f"the prior's network has {_differences(prior.siren_config, siren)};"
             " leave the network to the prior, or pretrain with this one"
         )
+
+
+def _differences(found: SirenConfig, asked: SirenConfig) -> str:
+    wanted = asked.to_json()
+    return ", ".join(
+        f"{name} {value:g}, not {wanted[name]:g}"
+        for name, value in found.to_json().items()
+        if value != wanted[name]
+    )

@@ -6,9 +6,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 bash examples/setup.sh --tests
 
-# Threads that spin while they wait slow each other down when the cores are shared.
-export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
-
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy

@@ -155,6 +155,49 @@ def test_exact_and_rangeless_steps_are_told_apart(folder: Path, capsys: Capture)
         assert float(rows[1][3]) > 100
 
 
+def test_decode_replaces_nothing_unless_told(folder: Path, capsys: Capture) -> None:
+    run(capsys, "encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE)
+    run(capsys, "decode", "run.minr", "-o", "out.pvd", "--steps", "0")
+    before = (folder / "out" / "step_000000.vti").read_bytes()
+    again = ["decode", "run.minr", "-o", "out.pvd", "--steps", "1"]
+    assert "out.pvd exists; choose another name" in fails(capsys, *again)
+    (folder / "out.pvd").unlink()
+    whole = ["decode", "run.minr", "-o", "out.pvd", "--scale", "2"]
+    assert "step_000000.vti exists" in fails(capsys, *whole)
+    assert (folder / "out" / "step_000000.vti").read_bytes() == before
+    run(capsys, *whole, "--overwrite")
+    assert (folder / "out" / "step_000000.vti").read_bytes() != before
+
+
+def test_what_is_missing_is_said(folder: Path, capsys: Capture) -> None:
+    run(capsys, "encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE, "--steps", "0:3")
+    assert run(capsys, "info", "run.minr")["encoded"] == "3 of 6 steps"
+    (folder / "run" / "step_000001.safetensors").unlink()
+    said = run(capsys, "info", "run.minr")["encoded"]
+    assert said == "2 of 6 steps; the files of 1 are missing"
+    (folder / "run").rename(folder / "elsewhere")
+    assert "folder run is missing" in fails(capsys, "info", "run.minr")
+
+
+def test_a_closed_pipe_is_no_error(folder: Path, capsys: Capture) -> None:
+    run(capsys, "encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE)
+    code = "import sys; from metainr_core.cli import main; sys.exit(main(['info', 'run.minr']))"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    errors = process.stderr.read()
+    assert process.wait() == 0, errors
+    assert errors == b""
+    process.stderr.close()
+
+
 def test_a_second_run_keeps_everything(folder: Path, capsys: Capture) -> None:
     learn = ["pretrain", "flow", "-o", "p.safetensors", *NETWORK, *PRETRAIN]
     encode = ["encode", "flow", "-o", "run.minr", "--prior", "p.safetensors", *ENCODE]
@@ -201,7 +244,8 @@ def test_bad_input_is_one_line(folder: Path, make_series: Maker, capsys: Capture
         ([*encode, "--epochs", "0"], "epochs is 0"),
         ([*encode, "--target-ratio", "1e9"], "cannot be reached"),
         (["pretrain", "flow", "-o", "file/p.safetensors"], "choose a writable folder"),
-        (["pretrain", "flow", "-o", "run"], "choose a writable folder"),
+        (["pretrain", "flow", "-o", "run"], "ends in .safetensors"),
+        (["pretrain", "flow", "-o", "file/p.safetensors"], "choose a writable folder"),
         (["pretrain", "flow", "-o", "run.minr"], "run.minr"),
         (["decode", "run.minr", "-o", "out"], "ends in .pvd"),
         (["decode", "none.minr", "-o", "out.pvd"], "does not exist"),

@@ -359,7 +359,7 @@ def test_a_prior_is_a_better_start(
     [
         ({"array": "pressure"}, {}, PriorError, "learned from array 'values'.*'pressure'"),
         ({"components": 3}, {}, PriorError, r"\(1 components\); the arrays has 'values' \(3\)"),
-        ({}, {"siren": SirenConfig(24, 1, 10.0)}, PriorError, "the prior's network is"),
+        ({}, {"siren": SirenConfig(24, 1, 10.0)}, PriorError, "the prior's network has"),
         ({}, {"init": "pretrained"}, PriorError, "the prior is of kind 'meta'; set init to meta"),
         ({}, {"init": "random"}, SettingsError, "init is random, but a prior is given"),
     ],

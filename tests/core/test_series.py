@@ -182,5 +182,5 @@ def test_what_is_not_there_is_named(tmp_path: Path, name: str) -> None:
 
 
 def test_an_empty_folder_is_no_series(tmp_path: Path) -> None:
-    with pytest.raises(SeriesError, match=r"dataset\.json cannot be read: No such file"):
+    with pytest.raises(SeriesError, match=r"has no dataset\.json; name a \.pvd"):
         open_series(tmp_path)
