@@ -2,7 +2,7 @@
 
     metainr pvpython examples/side_by_side.py SERIES.pvd RUN.minr PICTURE.png [TIME]
 
-TIME: the encoded time step nearest to it (default: the last). Needs a display; without one, put
+TIME: the encoded time step nearest to it (default: the first). Needs a display; without one, put
 `xvfb-run -a` before the command.
 """
 
@@ -24,7 +24,7 @@ def main(series_path: str, archive_path: str, picture: str, moment: float | None
     decoded = simple.MetaINRReader(FileName=archive_path)
     decoded.UpdatePipeline()
     times = list(decoded.TimestepValues)
-    moment = min(times, key=lambda t: abs(t - (times[-1] if moment is None else moment)))
+    moment = min(times, key=lambda t: abs(t - (times[0] if moment is None else moment)))
     for source in (original, decoded):
         source.UpdatePipeline(moment)
     array = Fetch(decoded).GetPointData().GetArray(0).GetName()

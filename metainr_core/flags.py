@@ -49,6 +49,14 @@ _HELP = {
 }
 
 
+# What the defaults that stand for no number mean.
+_CHOSEN: dict[str, dict[Any, str]] = {
+    "batch_size": {0: "0, which takes 1024, or 128 with bricks"},
+    "weight_decay": {-1.0: "-1, which lets it grow with the length of the fit"},
+    "target_psnr": {0.0: "0, none"},
+}
+
+
 def add_series_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "series", metavar="SERIES", help=".pvd, quoted glob of .vti, or folder with dataset.json"
@@ -91,7 +99,8 @@ def add_settings_flags(parser: argparse.ArgumentParser, stage: type[Stage]) -> N
         kind: dict[str, Any] = {"choices": choices}
         if choices is None:
             kind = {"type": type(field.default), "metavar": "N" if field.type == "int" else "X"}
-        text = f"{_HELP[field.name]} (default preset: {field.default})"
+        default = _CHOSEN.get(field.name, {}).get(field.default, field.default)
+        text = f"{_HELP[field.name]} (default preset: {default})"
         if field.name == "init":
             text = _HELP["init"]
         group.add_argument("--" + field.name.replace("_", "-"), help=text, **kind)
