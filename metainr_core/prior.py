@@ -22,11 +22,12 @@ class Prior:
     """Initial weights for the networks of one variable.
 
     ``siren``: a batch of one network, used for every brick of every step. ``value_range``: what
-    is mapped to [-1, 1], per component. ``voxel_share``: share of the series' voxels that was
-    read for training. ``history``: one row per outer round with ``round``, ``loss_before`` and
-    ``loss_after`` (mean squared error in normalised units before and after the inner loop, mean
-    over the round's tasks) and ``seconds`` since the start. ``fingerprint``: of the settings and
-    the sampled data. ``outer_state``: the outer optimizer's, while training is unfinished.
+    is mapped to [-1, 1], per component. ``voxel_share``: share of the series' voxels that the
+    weights were trained on; the value range is that of whole steps (``sampling.draw_samples``).
+    ``history``: one row per outer round with ``round``, ``loss_before`` and ``loss_after`` (mean
+    squared error in normalised units before and after the inner loop, mean over the round's
+    tasks) and ``seconds`` since the start. ``fingerprint``: of the settings and the sampled data.
+    ``outer_state``: the outer optimizer's, while training is unfinished.
     """
 
     siren: Siren

@@ -51,6 +51,7 @@ class Siren:
         return Siren(list(tensors[0::2]), list(tensors[1::2]), self.omega_0)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Siren:
+        """The same networks with ``function`` applied to every tensor."""
         return self.with_tensors([function(t) for t in self.tensors])
 
     def clone(self) -> Siren:
@@ -106,9 +107,10 @@ def loss_and_gradients(
 ) -> tuple[Tensor, list[Tensor]]:
     """Mean squared error ``(N,)`` of each network and its gradients, by hand-written backprop.
 
-    ``dtype`` is that of the hidden products and activations; the first layer, the last layer's
-    error and all gradients are float32. Gradients come in the order of ``Siren.tensors``. Twice
-    as fast as autograd here because nothing is recorded and cosines are kept, not recomputed.
+    ``dtype`` is that of the products and activations, but for the first layer's phase and the
+    last layer's error, which are float32, as are losses and gradients when they are returned.
+    Gradients come in the order of ``Siren.tensors``. Faster than autograd (1.4 to 2 times in bf16,
+    64×3 on a CPU) because nothing is recorded and cosines are kept, not recomputed.
     """
     omega, count = siren.omega_0, len(siren.weights)
     networks = siren.networks

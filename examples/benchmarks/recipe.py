@@ -69,7 +69,7 @@ ABLATIONS = [
     Variant("all voxels of every 4th step", prior={"fraction": 1.0}),
     Variant("fit with batch 4096", fit={"batch_size": 4096}),
     Variant("fit with batch 512", fit={"batch_size": 512}),
-    Variant("fit with rate 1e-3", fit={"learning_rate": 1e-3}),
+    Variant("fit with rate 5e-4", fit={"learning_rate": 5e-4}),
     Variant("fit with Adam, rate 1e-3", fit={"optimizer": "adam", "learning_rate": 1e-3}),
     Variant("first layer at the usual range", siren=SirenConfig(first_scale=1.0)),
     Variant("omega_0 20", siren=SirenConfig(omega_0=20.0)),
