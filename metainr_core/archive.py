@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .decode import decode_grid
-from .device import find_device
+from .device import decode_dtype, find_device
 from .errors import DAMAGE, ArchiveError, MetaINRError
 from .grid import Grid
 from .hashing import file_sha256, fingerprint
@@ -290,7 +290,8 @@ class Archive:
         centre, half = self.header.value_range.scale()
         try:
             positions = self.grid.index_coordinates(grid)
-            return decode_grid(siren, self.layout, positions, centre, half, progress)
+            dtype = decode_dtype(self.record(step).precision, siren.weights[0].device)
+            return decode_grid(siren, self.layout, positions, centre, half, progress, dtype)
         except MemoryError as error:
             size = 4 * grid.voxels * self.components / 2**30
             raise MetaINRError(

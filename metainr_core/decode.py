@@ -9,11 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from . import fused
+from .device import in_parts
 from .layout import Axis, BrickLayout
 from .series import Progress, no_progress
 from .siren import Siren
 
-# Activations of one chunk: few enough to stay in a CPU's cache, enough to fill a GPU.
+# Values of one chunk: the fused library keeps no activations, PyTorch keeps a chunk's: few enough
+# to stay in a CPU's cache, enough to fill a GPU.
+_FUSED_VALUES = 1 << 20
 _ACTIVATIONS = {"cpu": 1 << 20, "cuda": 1 << 28}
 
 
@@ -47,12 +51,14 @@ def decode_grid(
     centre: np.ndarray,
     half: np.ndarray,
     progress: Progress = no_progress,
+    dtype: torch.dtype = torch.float32,
 ) -> np.ndarray:
     """Values ``(nz, ny, nx, components)`` float32 at a tensor grid of positions.
 
     ``positions``: voxel indices along x, y, z, monotone, float64 (``Grid.index_coordinates``).
     ``centre``, ``half``: ``(components,)``; value = centre + half * network. The networks stay
-    on their device; arithmetic is float32. Bricks without a position are not evaluated.
+    on their device; ``dtype`` is that of the hidden products. Bricks without a position are not
+    evaluated.
     """
     device = siren.weights[0].device
     scaled_half = torch.as_tensor(half, device=device)
@@ -63,13 +69,47 @@ def decode_grid(
     shape = tuple(p.size for p in positions)[::-1]
     result = torch.from_numpy(np.zeros((*shape, siren.biases[-1].shape[2]), np.float32))
     width = siren.weights[0].shape[2]
-    limit = max(_ACTIVATIONS.get(device.type, 1 << 20) // width, 1024)
+    limit = _FUSED_VALUES
+    if not fused.serves(device, dtype):
+        limit = max(_ACTIVATIONS[device.type] // width, 1024)
     tiles = sorted(_tiles(layout, positions, limit), key=lambda tile: tile.shape)
     done = 0
+    # A GPU computes a group of tiles while the one before is copied and placed.
+    waiting: list[_Arriving] = []
     for group in _groups(tiles, limit):
         progress(done / result[..., 0].numel(), "decode")
-        values = _evaluate(siren, group).cpu()
-        for tile, block in zip(group, values, strict=True):
+
+        def evaluate(part: slice, group: list[_Tile] = group) -> None:
+            waiting.append(_Arriving(group[part], _evaluate(siren, group[part], dtype)))
+
+        in_parts(len(group), len(group), evaluate, "bricks are decoded")
+        while len(waiting) > 1:
+            waiting.pop(0).place(result)
+        done += len(group) * int(np.prod(group[0].shape))
+    for arriving in waiting:
+        arriving.place(result)
+    return result.numpy()
+
+
+class _Arriving:
+    """Values of some tiles on their way from the device."""
+
+    def __init__(self, tiles: Sequence[_Tile], values: Tensor):
+        self._tiles = tiles
+        self._event: torch.cuda.Event | None = None
+        self._values = values
+        if values.device.type == "cuda":
+            # Only pinned memory is copied to without waiting.
+            self._values = torch.empty(values.shape, pin_memory=True)
+            self._values.copy_(values, non_blocking=True)
+            self._event = torch.cuda.Event()
+            self._event.record()
+
+    def place(self, result: Tensor) -> None:
+        """Writes the values, or their share in blended positions, to ``(nz, ny, nx, C)``."""
+        if self._event is not None:
+            self._event.synchronize()
+        for tile, block in zip(self._tiles, self._values, strict=True):
             sx, sy, sz = tile.supports
             region = result[
                 sz.first : sz.first + sz.local.size,
@@ -81,8 +121,6 @@ def decode_grid(
             else:
                 share = np.einsum("i,j,k->ijk", sz.share, sy.share, sx.share)
                 region.addcmul_(block, torch.from_numpy(share.astype(np.float32))[..., None])
-        done += len(group) * int(np.prod(group[0].shape))
-    return result.numpy()
 
 
 def _supports(axis: Axis, positions: np.ndarray, limit: int) -> list[list[_Support]]:
@@ -127,31 +165,40 @@ def _groups(tiles: Sequence[_Tile], limit: int) -> Iterator[list[_Tile]]:
         yield group
 
 
-def _evaluate(siren: Siren, tiles: Sequence[_Tile]) -> Tensor:
-    """Values ``(tiles, nz, ny, nx, components)``; the same function as ``siren.forward``.
+def _evaluate(siren: Siren, tiles: Sequence[_Tile], dtype: torch.dtype) -> Tensor:
+    """Values ``(tiles, nz, ny, nx, components)``; the same function as ``siren.forward``."""
+    device = siren.weights[0].device
+    bricks = torch.tensor([t.brick for t in tiles])
+    local = [np.stack([t.supports[axis].local for t in tiles]) for axis in range(3)]
+    x, y, z = (torch.from_numpy(a) for a in local)
+    if fused.serves(device, dtype):
+        return fused.evaluate(siren, bricks, (x, y, z), dtype)
+    return _evaluate_torch(
+        siren, bricks.to(device), [x.to(device), y.to(device), z.to(device)], dtype
+    )
+
+
+def _evaluate_torch(
+    siren: Siren, bricks: Tensor, axes: Sequence[Tensor], dtype: torch.dtype
+) -> Tensor:
+    """The same in PyTorch; ``axes`` ``(tiles, points)`` along x, y, z.
 
     On a tensor grid the first layer's phase is a sum of three small tables, one per axis, which
     saves making and multiplying coordinates.
     """
-    device = siren.weights[0].device
-    bricks = torch.tensor([t.brick for t in tiles], device=device)
-    omega, count = siren.omega_0, len(siren.weights)
-    single = siren.networks == 1 and len(tiles) == 1
+    omega = siren.omega_0
+    single = siren.networks == 1 and len(bricks) == 1
     weights = siren.weights if single else [w[bricks] for w in siren.weights]
     biases = siren.biases if single else [b[bricks] for b in siren.biases]
-    tables = []
-    for axis in range(3):
-        local = np.stack([t.supports[axis].local for t in tiles])
-        phase = torch.as_tensor(local, device=device)[:, :, None] * weights[0][:, axis : axis + 1]
-        tables.append(omega * phase)
-    x, y, z = tables
+    x, y, z = (
+        omega * (local[:, :, None] * weights[0][:, axis : axis + 1])
+        for axis, local in enumerate(axes)
+    )
     y = y + omega * biases[0]
     phase = (z[:, :, None] + y[:, None])[:, :, :, None] + x[:, None, None]
     hidden = phase.flatten(1, 3)
-    for layer in range(1, count):
-        hidden.sin_()
-        if layer < count - 1:
-            hidden = torch.baddbmm(omega * biases[layer], hidden, omega * weights[layer])
-        else:
-            hidden = torch.baddbmm(biases[layer], hidden, weights[layer])
-    return hidden.unflatten(1, tiles[0].shape)
+    for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True):
+        hidden = hidden.sin_().to(dtype)
+        hidden = torch.baddbmm((omega * bias).to(dtype), hidden, (omega * weight).to(dtype))
+    hidden = torch.bmm(hidden.sin_(), weights[-1].to(hidden.dtype)).float() + biases[-1]
+    return hidden.unflatten(1, [a.shape[1] for a in reversed(axes)])

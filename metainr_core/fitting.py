@@ -1,4 +1,4 @@
-"""Fitting a batch of networks to the values of one volume."""
+"""Fitting batches of networks to the values of volumes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from . import fused
 from .config import EncodeConfig
-from .optim import MuonAdam, cosine
+from .device import in_parts
+from .optim import Descent, cosine
 from .sampling import coordinates
 from .series import Progress
 from .siren import Siren, mean_squared_errors
-from .training import Trainer, random_generator
+from .training import Samples, Trainer, random_generator
 
 # Activations of one layer in one minibatch; more networks than that are fitted in turn.
-_ACTIVATIONS = 1 << 24
-# Voxels of the volume, and at least of each network, that tell whether a target is reached.
+_ACTIVATIONS = {"cpu": 1 << 24, "cuda": 1 << 27}
+# Voxels between two reports of progress: a fraction of a second.
+_REPORT_EVERY = 1 << 20
+# Voxels of a volume, and at least of each network, that tell whether a target is reached.
 _CHECK_VOXELS, _CHECK_EACH = 1 << 16, 64
 # A sample can look better than the whole; 0.1 dB.
 _MARGIN = 10 ** (-0.1 / 10)
-_REPORT_EVERY = 32  # minibatches
 
 
 def chosen_decay(config: EncodeConfig, minibatches: int) -> float:
@@ -32,7 +35,7 @@ def chosen_decay(config: EncodeConfig, minibatches: int) -> float:
     (examples/benchmarks/RESULTS.md).
     """
     mean = 0.5 if config.schedule == "cosine" else 1.0
-    path = MuonAdam.RATIO * config.learning_rate * mean * minibatches
+    path = Descent.RATIO * config.learning_rate * mean * minibatches
     return min(0.3 * (path / 3) ** 2, 1.0)
 
 
@@ -40,79 +43,110 @@ def chosen_decay(config: EncodeConfig, minibatches: int) -> float:
 class Fitting:
     """How to fit: settings with their batch size and learning rate resolved.
 
-    ``brick_shape``: (nz, ny, nx) voxels of every network. ``seeds`` decide the order of the
-    voxels, which is one and the same for all networks: coordinates are made once. ``wanted``:
-    mean squared error of the networks' output to stop at, 0 for none.
+    ``brick_shape``: (nz, ny, nx) voxels of every network, ``bricks``: networks of a volume.
+    The seed decides the order of the voxels, which is one and the same for all networks of all
+    volumes: what a network becomes does not depend on those that are fitted beside it.
+    ``wanted``: mean squared error of a volume's networks to stop at, 0 for none.
     """
 
     config: EncodeConfig
     brick_shape: tuple[int, int, int]
+    bricks: int
     dtype: torch.dtype
-    seeds: tuple[int, int]
     wanted: float = 0.0
 
-    def fit(self, siren: Siren, values: Tensor, progress: Progress) -> tuple[Siren, int]:
-        """Fits ``siren`` in place to ``(networks, voxels, components)``; the passes it took."""
-        spent = 0
-        for epochs in self._rounds():
-            groups = list(self._groups(siren))
-            for number, group in enumerate(groups):
+    def fit(self, siren: Siren, values: Tensor, progress: Progress) -> tuple[Siren, list[int]]:
+        """Fits networks to one or more volumes, ``values`` ``(volumes × bricks, n, components)``.
 
-                def report(fraction: float, message: str, number: int = number) -> None:
-                    done = spent + epochs * (number + fraction) / len(groups)  # noqa: B023
-                    progress(done / self.config.epochs, message)
-
-                part = siren.map(lambda t: t[group])  # noqa: B023
-                self._descend(part, values[group], epochs, spent, report)
-            spent += epochs
-            if self.wanted and self._estimate(siren, values) <= self.wanted * _MARGIN:
+        Returns the fitted networks and the passes that each volume took.
+        """
+        weights = siren.flat()
+        volumes = len(weights) // self.bricks
+        passes = [0] * volumes
+        active = list(range(volumes))
+        for spent, epochs in self._rounds():
+            rows = torch.arange(len(weights), device=weights.device).view(volumes, -1)[active]
+            everything = len(active) == volumes
+            part = values if everything else values[rows.flatten()]
+            fitted = self._round(siren.view(weights[rows.flatten()]), part, spent, epochs, progress)
+            weights[rows.flatten()] = fitted
+            for volume in active:
+                passes[volume] = spent + epochs
+            if self.wanted:
+                errors = self._estimate(siren.view(fitted), part)
+                missed = (errors > self.wanted * _MARGIN).tolist()
+                active = [v for v, miss in zip(active, missed, strict=True) if miss]
+            if not active:
                 break
-        return siren, spent
+        return siren.view(weights), passes
 
-    def _rounds(self) -> Iterator[int]:
-        """Passes per round: all at once, or 1, 1, 2, 4 … while a target may be reached early."""
-        if not self.wanted:
-            yield self.config.epochs
-            return
+    def _rounds(self) -> Iterator[tuple[int, int]]:
+        """Passes before and in each round: all at once, or 1, 1, 2, 4 … on the way to a target."""
         spent = 0
         while spent < self.config.epochs:
-            size = min(max(spent, 1), self.config.epochs - spent)
-            yield size
+            left = self.config.epochs - spent
+            size = min(max(spent, 1), left) if self.wanted else left
+            yield spent, size
             spent += size
 
-    def _groups(self, siren: Siren) -> Iterator[slice]:
-        """Networks that are fitted together. Slices, so that tensors are views, not copies."""
-        width = siren.weights[0].shape[2]
-        size = max(_ACTIVATIONS // (self.config.batch_size * width), 1)
-        for first in range(0, siren.networks, size):
-            yield slice(first, first + size)
+    def _round(
+        self, siren: Siren, values: Tensor, spent: int, epochs: int, progress: Progress
+    ) -> Tensor:
+        """The weights ``(networks, parameters)`` after some passes, in parts that fit in memory."""
+        width, networks = siren.weights[0].shape[2], siren.networks
+        limit = _ACTIVATIONS[values.device.type] // (self.config.batch_size * width)
+        if fused.serves(values.device, self.dtype):
+            limit = networks  # it keeps no activations
+        result: list[Tensor] = []
+
+        def descend(part: slice) -> None:
+            def report(fraction: float, message: str) -> None:
+                share = (part.start + fraction * (part.stop - part.start)) / networks
+                progress((spent + epochs * share) / self.config.epochs, message)
+
+            own = siren.map(lambda t: t[part])
+            result.append(self._descend(own, values[part], spent, epochs, report))
+
+        in_parts(networks, max(limit, 1), descend, "networks are fitted")
+        return torch.cat(result)
 
     def _descend(
-        self, siren: Siren, values: Tensor, epochs: int, spent: int, progress: Progress
-    ) -> None:
+        self, siren: Siren, values: Tensor, spent: int, epochs: int, progress: Progress
+    ) -> Tensor:
         """``epochs`` passes, with one decay of the learning rate over them."""
         config, voxels = self.config, values.shape[1]
         batches = -(-voxels // config.batch_size)
         total, done = epochs * batches, 0
         decay = config.weight_decay if config.weight_decay >= 0 else chosen_decay(config, total)
-        trainer = Trainer(siren, config.optimizer, self.dtype, decay)
+        samples = Samples(values, self.brick_shape)
+        trainer = Trainer(siren, samples, config.optimizer, self.dtype, decay)
+        size = max(_REPORT_EVERY // (config.batch_size * siren.networks), 1)
         for epoch in range(spent, spent + epochs):
-            generator = random_generator(*self.seeds, epoch)
-            order = torch.randperm(voxels, generator=generator).to(values.device)
-            for index in order.tensor_split(batches):
-                if done % _REPORT_EVERY == 0:
-                    progress(done / total, f"pass {epoch + 1} of {config.epochs}")
-                factor = cosine(done / total) if config.schedule == "cosine" else 1.0
-                where = coordinates(index, self.brick_shape)[None]
-                trainer.step(where, values[:, index], config.learning_rate * factor)
-                done += 1
+            for index in self._order(voxels, batches, epoch, values.device).split(size, dim=1):
+                progress(done / total, f"pass {epoch + 1} of {config.epochs}")
+                steps = range(done, done + index.shape[1])
+                cosines = config.schedule == "cosine"
+                factors = [cosine(i / total) if cosines else 1.0 for i in steps]
+                trainer.run(index, [config.learning_rate * f for f in factors])
+                done += len(steps)
+        return trainer.weights
+
+    def _order(self, voxels: int, batches: int, epoch: int, device: torch.device) -> Tensor:
+        """All voxels in random order as minibatches of one size, ``(1, batches, size)`` int32.
+
+        Where the voxels do not divide evenly, a few come twice.
+        """
+        generator = random_generator(self.config.seed, epoch, device=device)
+        order = torch.randperm(voxels, generator=generator, dtype=torch.int32, device=device)
+        missing = -voxels % batches
+        return torch.cat([order, order[:missing]]).view(1, batches, -1)
 
     @torch.no_grad()
-    def _estimate(self, siren: Siren, values: Tensor) -> float:
-        """Mean squared error over a sample of voxels."""
-        voxels = values.shape[1]
-        count = max(_CHECK_VOXELS // siren.networks, _CHECK_EACH)
-        index = torch.randint(voxels, (count,), generator=random_generator(*self.seeds, -1))
-        index = index.to(values.device)
+    def _estimate(self, siren: Siren, values: Tensor) -> Tensor:
+        """Mean squared error of each volume, ``(volumes,)``, over a sample of voxels."""
+        count = max(_CHECK_VOXELS // self.bricks, _CHECK_EACH)
+        generator = random_generator(self.config.seed, -1)
+        index = torch.randint(values.shape[1], (count,), generator=generator).to(values.device)
         where = coordinates(index, self.brick_shape)[None]
-        return float(mean_squared_errors(siren, where, values[:, index]).mean())
+        errors = mean_squared_errors(siren, where, values[:, index])
+        return errors.view(-1, self.bricks).mean(dim=1)

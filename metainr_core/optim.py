@@ -2,7 +2,8 @@
 
 Written out, not taken from ``torch.optim``, because every network of a batch needs its own update
 (Muon orthogonalises each network's matrices apart), because the meta-learning loops restart the
-state thousands of times, and because the differentiable inner loop of MAML needs neither.
+state thousands of times, and because all numbers that vary from step to step are made beforehand
+(``Descent.schedule``), so that a loop over minibatches needs nothing from the host.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .siren import Siren
+
 
 def cosine(progress: float, floor: float = 0.0) -> float:
     """Learning-rate factor from 1 at ``progress`` 0 to ``floor`` at 1, along half a cosine."""
@@ -20,78 +23,107 @@ def cosine(progress: float, floor: float = 0.0) -> float:
 
 
 def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrices, roughly, of a batch ``(N, rows, columns)``.
+    """The nearest semi-orthogonal matrices, roughly, of a batch ``(N, n, n)``.
 
     Newton–Schulz iteration with the quintic coefficients of Jordan et al. 2024 (Muon), which
     brings singular values near 1 without reaching it.
     """
     x = matrices / (matrices.flatten(1).norm(dim=1)[:, None, None] + 1e-12)
-    tall = x.shape[1] > x.shape[2]
-    x = x.mT if tall else x
     for _ in range(iterations):
-        gram = torch.bmm(x, x.mT)
+        gram = torch.bmm(x.mT, x)
         step = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
-        x = torch.baddbmm(x, step, x, beta=3.4445)
-    return x.mT if tall else x
+        x = torch.baddbmm(x, x, step, beta=3.4445)
+    return x
 
 
 class Adam:
     """Adam (Kingma and Ba 2015, arXiv 1412.6980) on a list of tensors, updated in place."""
 
-    def __init__(self, tensors: Sequence[Tensor], betas: tuple[float, float] = (0.9, 0.999)):
+    def __init__(self, tensors: Sequence[Tensor]):
         self.tensors = list(tensors)
-        self.betas = betas
         self.first = [torch.zeros_like(t) for t in self.tensors]
         self.second = [torch.zeros_like(t) for t in self.tensors]
         self.count = 0
 
     def step(self, gradients: Sequence[Tensor], rate: float) -> None:
-        beta1, beta2 = self.betas
         self.count += 1
-        size = rate / (1 - beta1**self.count)
-        correction = math.sqrt(1 - beta2**self.count)
+        size = rate / (1 - 0.9**self.count)
+        correction = math.sqrt(1 - 0.999**self.count)
         gradients = list(gradients)
-        torch._foreach_lerp_(self.first, gradients, 1 - beta1)
-        torch._foreach_mul_(self.second, beta2)
-        torch._foreach_addcmul_(self.second, gradients, gradients, 1 - beta2)
+        torch._foreach_lerp_(self.first, gradients, 0.1)
+        torch._foreach_mul_(self.second, 0.999)
+        torch._foreach_addcmul_(self.second, gradients, gradients, 0.001)
         denominator = torch._foreach_sqrt(self.second)
         torch._foreach_div_(denominator, correction)
         torch._foreach_add_(denominator, 1e-8)
         torch._foreach_addcdiv_(self.tensors, self.first, denominator, -size)
 
 
-class MuonAdam:
-    """Muon on the hidden matrices, Adam on the first and last layers and all biases.
+class Descent:
+    """Adam on all weights of a batch of networks, or Muon on their hidden matrices.
 
     Muon (Jordan et al. 2024) steps along the orthogonalised momentum: each singular direction of
-    a matrix moves by ``RATIO`` times the learning rate. ``decay`` pulls the matrices toward zero
-    by that share of a step, without which long training at a high rate lets their norms grow
-    until the fit collapses.
+    a matrix moves by ``RATIO`` times the learning rate; first and last layers and biases stay with
+    Adam. ``decay`` pulls the hidden matrices toward zero by that share of a step, without which
+    long training at a high rate lets their norms grow until the fit collapses.
     """
 
     RATIO = 1.5
+    MOMENTUM = 0.95
 
-    def __init__(self, tensors: Sequence[Tensor], decay: float = 0.0, momentum: float = 0.95):
+    def __init__(self, siren: Siren, muon: bool, decay: float = 0.0):
+        """For networks of the shape of ``siren`` on its device, stored as ``Siren.flat``."""
+        self.siren = siren
+        self.muon = muon and len(siren.weights) > 2
         self.decay = decay
-        self.momentum = momentum
-        last_weight = len(tensors) - 2
-        self.hidden = range(2, last_weight, 2)
-        self.others = [i for i in range(len(tensors)) if i not in self.hidden]
-        self.matrices = [tensors[i] for i in self.hidden]
-        # All hidden matrices have one shape: one batch of products serves layers and networks.
-        self.moments = torch.stack(self.matrices).zero_() if self.matrices else None
-        # A short memory of the gradients' size: a fit takes hundreds of steps, not many thousands.
-        self.adam = Adam([tensors[i] for i in self.others], betas=(0.9, 0.99))
+        # With Muon Adam has a short memory of the gradients' size: a fit takes hundreds of steps,
+        # not many thousands.
+        self.betas = (0.9, 0.99) if muon else (0.9, 0.999)
+        self.count = 0
+        self.first = torch.zeros_like(siren.flat())
+        self.second = torch.zeros_like(self.first)
+        # What a moment takes in of a gradient.
+        intake = siren.map(lambda t: torch.full_like(t[:1], 1 - self.betas[0]))
+        if self.muon:
+            for matrix in intake.weights[1:-1]:
+                matrix.fill_(1 - self.MOMENTUM)
+        self.intake = intake.flat()
 
-    def step(self, gradients: Sequence[Tensor], rate: float) -> None:
-        self.adam.step([gradients[i] for i in self.others], rate)
-        if self.moments is None:
-            return
-        stacked = torch.stack([gradients[i] for i in self.hidden])
-        self.moments.lerp_(stacked, 1 - self.momentum)
-        nesterov = torch.lerp(stacked, self.moments, self.momentum)
-        steps = orthogonalize(nesterov.flatten(0, 1)).view_as(stacked)
-        length = rate * self.RATIO
-        if self.decay:
-            torch._foreach_mul_(self.matrices, 1 - length * self.decay)
-        torch._foreach_sub_(self.matrices, list(steps.unbind()), alpha=length)
+    def restart(self) -> None:
+        self.count = 0
+        self.first.zero_()
+        self.second.zero_()
+
+    def schedule(self, rates: Sequence[float]) -> Tensor:
+        """What the next steps need, one row ``(4,)`` float32 each.
+
+        Adam's step size and correction of the second moment, Muon's step, and the factor of its
+        decay.
+        """
+        rows = []
+        for rate in rates:
+            self.count += 1
+            size = rate / (1 - self.betas[0] ** self.count)
+            correction = math.sqrt(1 - self.betas[1] ** self.count)
+            step = rate * self.RATIO
+            rows.append((size, correction, step, 1 - step * self.decay))
+        return torch.tensor(rows, dtype=torch.float32).view(-1, 4)
+
+    def step(self, weights: Tensor, gradients: Tensor, row: Tensor) -> None:
+        """Updates ``weights`` ``(N, parameters)`` in place; ``row`` is one of the schedule's."""
+        size, correction, step, shrink = row.unbind()
+        self.first.lerp_(gradients, self.intake)
+        self.second.lerp_(gradients.square(), 1 - self.betas[1])
+        update = self.first / (self.second.sqrt() / correction + 1e-8)
+        update *= size
+        if self.muon:
+            moments, steps = self.siren.view(self.first), self.siren.view(update)
+            slopes, matrices = self.siren.view(gradients), self.siren.view(weights)
+            momentum = torch.stack(moments.weights[1:-1])
+            nesterov = torch.lerp(torch.stack(slopes.weights[1:-1]), momentum, self.MOMENTUM)
+            # All hidden matrices have one shape: one batch of products for layers and networks.
+            direction = orthogonalize(nesterov.flatten(0, 1)).view_as(nesterov)
+            for layer, own in enumerate(direction.unbind(), start=1):
+                steps.weights[layer].copy_(own * step)
+                matrices.weights[layer].mul_(shrink)
+        weights -= update

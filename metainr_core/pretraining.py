@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from .config import PretrainConfig, SirenConfig
-from .device import find_device, find_dtype
+from .device import find_device, find_dtype, in_parts
 from .errors import Cancelled, MetaINRError, PriorError
 from .hashing import fingerprint
 from .layout import BrickLayout, choose_siren
 from .optim import Adam, cosine
 from .prior import Prior
-from .sampling import TaskSamples, coordinates, draw_samples
+from .sampling import TaskSamples, draw_samples
 from .series import Progress, Series, no_progress
 from .siren import Siren, initialize, loss_and_gradients, mean_squared_errors
 from .storage import check_writable
-from .training import Trainer, random_generator
+from .training import Samples, Trainer, random_generator
 
 # Tasks that are adapted at once; more are done in turn, which only costs memory less.
 _TASKS_AT_ONCE = 64
@@ -106,9 +106,9 @@ class _Rounds:
         self.config = prior.config
         self.siren = prior.siren.clone().to(device)
         self.history = list(prior.history)
-        self.index = samples.index.to(device)
-        self.values = samples.values.to(device)
-        self.brick_shape = samples.brick_shape
+        self.samples = Samples(
+            samples.values.to(device), samples.brick_shape, samples.index.to(device)
+        )
         self.device = device
         self.dtype = find_dtype(self.config.precision, device)
         self.outer = Adam(self.siren.tensors) if self.config.outer_learning_rate else None
@@ -117,8 +117,10 @@ class _Rounds:
             self.outer.first = state["first"].to(device).tensors
             self.outer.second = state["second"].to(device).tensors
             self.outer.count = len(self.history)
+        self.trainers: dict[tuple[int, ...], Trainer] = {}
         if self.config.outer == "pooled":
-            self.trainer = self._trainer(self.siren)
+            self.pooled = self._trainer(self.siren, self._all_samples())
+            self.siren = self.pooled.siren
         earlier = self.history[-1]["seconds"] if self.history else 0.0
         self.started = time.perf_counter() - earlier
 
@@ -171,42 +173,53 @@ class _Rounds:
             }
         )
 
-    def _trainer(self, siren: Siren) -> Trainer:
+    def _trainer(self, siren: Siren, samples: Samples) -> Trainer:
         config = self.config
-        return Trainer(siren, config.optimizer, self.dtype, config.weight_decay)
+        return Trainer(siren, samples, config.optimizer, self.dtype, config.weight_decay)
 
-    def _batch(self, tasks: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """Coordinates ``(tasks, n, 3)`` and values; ``columns`` ``(tasks, n)`` of the samples."""
-        rows = tasks[:, None]
-        return coordinates(self.index[rows, columns], self.brick_shape), self.values[rows, columns]
+    def _of_tasks(self, tasks: Tensor) -> Samples:
+        assert self.samples.points is not None
+        values, points = self.samples.values[tasks], self.samples.points[tasks]
+        return Samples(values, self.samples.brick_shape, points)
+
+    def _all_samples(self) -> Samples:
+        """Those of all tasks, as one network's."""
+        assert self.samples.points is not None
+        values, points = self.samples.values, self.samples.points
+        together = values.flatten(0, 1)[None], points.flatten()[None]
+        return Samples(together[0], self.samples.brick_shape, together[1])
 
     def _minibatches(self, count: int, generator: torch.Generator) -> list[Tensor]:
-        """Sample numbers ``(count, batch)`` of each inner step."""
-        config, samples = self.config, self.index.shape[1]
-        if config.sampling == "lattice":
-            passes = [
-                torch.rand(count, samples, generator=generator).argsort(1)
-                for _ in range(config.inner_steps)
-            ]
-            batches = [b for p in passes for b in p.split(config.batch_size, dim=1)]
+        """Sample numbers ``(count, steps, batch)`` of runs of inner steps with one batch size."""
+        config, samples = self.config, self.samples.values.shape[1]
+        size = min(config.batch_size, samples)
+        if config.sampling == "random":
+            shape = (count, config.inner_steps, size)
+            runs = [torch.randint(samples, shape, generator=generator)]
         else:
-            size = (count, min(config.batch_size, samples))
-            batches = [
-                torch.randint(samples, size, generator=generator) for _ in range(config.inner_steps)
-            ]
-        return [b.to(self.device) for b in batches]
+            runs = []
+            for _ in range(config.inner_steps):
+                order = torch.rand(count, samples, generator=generator).argsort(1)
+                whole = samples // size * size
+                runs.append(order[:, :whole].view(count, -1, size))
+                if whole < samples:
+                    runs.append(order[:, None, whole:])
+        return [r.to(torch.int32).to(self.device) for r in runs]
 
     def _meta_round(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        config, total = self.config, self.index.shape[0]
+        config, total = self.config, len(self.samples.values)
         count = min(config.tasks or total, total)
         chosen = torch.randperm(total, generator=generator)[:count].to(self.device)
         sums = [torch.zeros_like(t) for t in self.siren.tensors]
         losses = torch.zeros(2, device=self.device)
         adapt = {"reptile": self._reptile, "fomaml": self._fomaml, "maml": self._maml}
-        for tasks in chosen.split(_TASKS_AT_ONCE):
-            results, before, after = adapt[config.outer](tasks, generator)
+
+        def run(part: slice) -> None:
+            results, before, after = adapt[config.outer](chosen[part], generator)
             torch._foreach_add_(sums, results)
-            losses += torch.stack([before.sum(), after.sum()])
+            losses.add_(torch.stack([before.sum(), after.sum()]))
+
+        in_parts(count, _TASKS_AT_ONCE, run, "tasks are adapted")
         torch._foreach_div_(sums, count)
         self._outer_step(sums)
         before, after = losses / count
@@ -222,15 +235,23 @@ class _Rounds:
             means = list(torch._foreach_sub(weights, means))
         self.outer.step(means, self.config.outer_learning_rate)
 
-    def _adapt(self, tasks: Tensor, batches: list[Tensor]) -> tuple[Siren, Tensor, Tensor]:
+    def _adapt(self, tasks: Tensor, runs: list[Tensor]) -> tuple[Siren, Tensor, Tensor]:
         """The weights after the inner loop of each task, and its first and last losses."""
-        config = self.config
-        trainer = self._trainer(self.siren.repeat(len(tasks)))
+        config, samples = self.config, self._of_tasks(tasks)
+        start = self.siren.repeat(len(tasks))
+        trainer = self.trainers.get(tuple(tasks.shape))
+        if trainer is None:
+            trainer = self.trainers[tuple(tasks.shape)] = self._trainer(start, samples)
+        else:
+            trainer.restart(start, samples)
+        total, done = sum(r.shape[1] for r in runs), 0
         losses = []
-        for step, columns in enumerate(batches):
-            rate = config.learning_rate * cosine(step / len(batches), config.inner_floor)
-            losses.append(trainer.step(*self._batch(tasks, columns), rate))
-        return trainer.siren, losses[0], losses[-1]
+        for index in runs:
+            steps = range(done, done + index.shape[1])
+            factors = [cosine(i / total, config.inner_floor) for i in steps]
+            losses.append(trainer.run(index, [config.learning_rate * f for f in factors]))
+            done += len(steps)
+        return trainer.siren, losses[0][0], losses[-1][-1]
 
     def _reptile(self, tasks: Tensor, generator: torch.Generator) -> _Adapted:
         """Sums of the adapted weights (Nichol et al. 2018, arXiv 1803.02999)."""
@@ -239,46 +260,43 @@ class _Rounds:
 
     def _fomaml(self, tasks: Tensor, generator: torch.Generator) -> _Adapted:
         """Sums of the gradients at the adapted weights (Finn et al. 2017, first order)."""
-        batches = self._minibatches(len(tasks), generator)
-        query = self._minibatches(len(tasks), generator)[0]
-        adapted, before, _ = self._adapt(tasks, batches)
-        after, gradients = loss_and_gradients(adapted, *self._batch(tasks, query), self.dtype)
+        runs = self._minibatches(len(tasks), generator)
+        query = self._minibatches(len(tasks), generator)[0][:, 0]
+        adapted, before, _ = self._adapt(tasks, runs)
+        where, values = self._of_tasks(tasks).minibatch(query)
+        after, gradients = loss_and_gradients(adapted, where, values, self.dtype)
         return [g.sum(0, keepdim=True) for g in gradients], before, after
 
     def _maml(self, tasks: Tensor, generator: torch.Generator) -> _Adapted:
         """Sums of the gradients through an inner loop of plain descent (Finn et al. 2017)."""
-        batches = self._minibatches(len(tasks), generator)
-        query = self._minibatches(len(tasks), generator)[0]
+        samples = self._of_tasks(tasks)
+        runs = self._minibatches(len(tasks), generator)
+        query = self._minibatches(len(tasks), generator)[0][:, 0]
         start = [t.detach().requires_grad_() for t in self.siren.tensors]
         adapted = self.siren.with_tensors([t.expand(len(tasks), -1, -1) for t in start])
         first: list[Tensor] = []
-        for columns in batches:
-            losses = mean_squared_errors(adapted, *self._batch(tasks, columns))
+        for columns in (c for run in runs for c in run.unbind(1)):
+            losses = mean_squared_errors(adapted, *samples.minibatch(columns))
             first = first or [losses.detach()]
             gradients = torch.autograd.grad(losses.sum(), adapted.tensors, create_graph=True)
             moved = torch._foreach_sub(
                 adapted.tensors, torch._foreach_mul(gradients, self.config.learning_rate)
             )
             adapted = adapted.with_tensors(moved)
-        after = mean_squared_errors(adapted, *self._batch(tasks, query))
+        after = mean_squared_errors(adapted, *samples.minibatch(query))
         return list(torch.autograd.grad(after.sum(), start)), first[0], after.detach()
 
     def _pooled_round(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """``inner_steps`` minibatches over the samples of all tasks together."""
-        config = self.config
-        tasks, samples = self.index.shape
-        losses = []
+        config, samples = self.config, self.pooled.samples.values.shape[1]
+        shape = (1, config.inner_steps, min(config.batch_size, samples))
+        index = torch.randint(samples, shape, generator=generator).to(torch.int32)
+        rates = []
         for step in range(config.inner_steps):
             done = self.fraction + step / (config.inner_steps * config.outer_steps)
-            pick = torch.randint(
-                tasks * samples, (min(config.batch_size, tasks * samples),), generator=generator
-            ).to(self.device)
-            index = self.index.flatten()[pick]
-            values = self.values.flatten(0, 1)[pick]
-            rate = config.learning_rate * cosine(done, config.inner_floor)
-            where = coordinates(index, self.brick_shape)[None]
-            losses.append(self.trainer.step(where, values[None], rate)[0])
-        return losses[0], losses[-1]
+            rates.append(config.learning_rate * cosine(done, config.inner_floor))
+        losses = self.pooled.run(index.to(self.device), rates)
+        return losses[0, 0], losses[-1, 0]
 
 
 def check_prior(prior: Prior, series: Series, siren: SirenConfig | None) -> None:

@@ -58,6 +58,7 @@ class StepRecord:
     ``max_error``: in the data's units. ``seconds``: of the fit loop. ``bytes``: of the step's
     file; ``ratio``: float32 bytes of the volume over them. ``epochs``: passes spent. ``data``:
     fingerprint of the step's time and values, ``settings``: of all that the weights depend on.
+    ``precision``: ``fp32`` or ``bf16``, of the products in ``decode`` that the errors are those of.
     """
 
     step: int
@@ -72,6 +73,7 @@ class StepRecord:
     value_high: tuple[float, ...]
     data: str
     settings: str
+    precision: str = "fp32"
     bytes: int = 0
     ratio: float = 0.0
     sha256: str = ""

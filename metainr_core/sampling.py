@@ -26,10 +26,12 @@ def coordinates(index: Tensor, shape: tuple[int, int, int]) -> Tensor:
     rest = torch.div(index, nx, rounding_mode="floor")
     axes = (index - rest * nx, rest % ny, torch.div(rest, ny, rounding_mode="floor"))
     columns = [
-        axis.to(torch.float32) * (2 / (n - 1)) - 1 if n > 1 else torch.zeros(axis.shape)
+        axis.to(torch.float32) * (2 / (n - 1)) - 1
+        if n > 1
+        else torch.zeros_like(axis, dtype=torch.float32)
         for axis, n in zip(axes, (nx, ny, nz), strict=True)
     ]
-    return torch.stack([c.to(index.device) for c in columns], dim=-1)
+    return torch.stack(columns, dim=-1)
 
 
 @dataclass(frozen=True)

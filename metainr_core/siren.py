@@ -46,6 +46,16 @@ class Siren:
     def bytes(self) -> int:
         return sum(t.numel() * t.element_size() for t in self.tensors)
 
+    def flat(self) -> Tensor:
+        """A copy of all numbers, ``(N, parameters)`` in the order of ``tensors``."""
+        return torch.cat([t.detach().flatten(1) for t in self.tensors], dim=1)
+
+    def view(self, flat: Tensor) -> Siren:
+        """Networks of this shape whose tensors are views of ``flat`` ``(M, parameters)``."""
+        parts = flat.split([t[0].numel() for t in self.tensors], dim=1)
+        shapes = [t.shape[1:] for t in self.tensors]
+        return self.with_tensors([p.unflatten(1, s) for p, s in zip(parts, shapes, strict=True)])
+
     def with_tensors(self, tensors: Sequence[Tensor]) -> Siren:
         """The same networks with other tensors, given in the order of ``tensors``."""
         return Siren(list(tensors[0::2]), list(tensors[1::2]), self.omega_0)
@@ -60,6 +70,12 @@ class Siren:
     def repeat(self, networks: int) -> Siren:
         """``networks`` independent copies of a batch of one."""
         return self.map(lambda t: t.detach().expand(networks, -1, -1).clone())
+
+    @staticmethod
+    def concatenate(sirens: Sequence[Siren]) -> Siren:
+        """One batch of the networks of several, which have one shape."""
+        tensors = [torch.cat(t) for t in zip(*(s.tensors for s in sirens), strict=True)]
+        return sirens[0].with_tensors(tensors)
 
     def to(self, device: torch.device) -> Siren:
         return self.map(lambda t: t.to(device))

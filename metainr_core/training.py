@@ -2,37 +2,165 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from .optim import Adam, MuonAdam
+from . import fused
+from .optim import Descent
+from .sampling import coordinates
 from .siren import Siren, loss_and_gradients
 
 
+@dataclass(frozen=True)
+class Samples:
+    """What ``N`` networks are trained on.
+
+    ``values`` ``(N, n, components)`` float32; ``points`` ``(N, n)`` int32: the numbers of their
+    voxels in a brick of ``brick_shape`` (nz, ny, nx), x fastest; None: sample i is voxel i.
+    """
+
+    values: Tensor
+    brick_shape: tuple[int, int, int]
+    points: Tensor | None = None
+
+    def minibatch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Coordinates ``(N or 1, b, 3)`` and values of samples ``index`` ``(N or 1, b)``."""
+        index = index.long()
+        if self.points is None and len(index) == 1:
+            return coordinates(index, self.brick_shape), self.values[:, index[0]]
+        rows = torch.arange(len(self.values), device=index.device)[:, None]
+        voxels = index if self.points is None else self.points[rows, index]
+        return coordinates(voxels, self.brick_shape), self.values[rows, index]
+
+
 class Trainer:
-    """Networks, their optimizer and the arithmetic they train in; updates them in place."""
+    """A batch of networks, their samples and their optimizer.
 
-    def __init__(self, siren: Siren, optimizer: str, dtype: torch.dtype, weight_decay: float = 0.0):
-        self.siren = siren
+    On a CPU minibatches run in ``fused``, one network per thread; without it, and on a GPU, in
+    PyTorch. There one minibatch is one CUDA graph that finds its own place in the schedule.
+    """
+
+    def __init__(
+        self,
+        siren: Siren,
+        samples: Samples,
+        optimizer: str,
+        dtype: torch.dtype,
+        weight_decay: float = 0.0,
+    ):
+        """``dtype``: of the hidden products. ``siren`` is copied."""
+        self.weights = siren.flat()
+        self.siren = siren.view(self.weights)
+        self.samples = samples
         self.dtype = dtype
-        self.optimizer: Adam | MuonAdam = Adam(siren.tensors)
-        if optimizer == "muon":
-            self.optimizer = MuonAdam(siren.tensors, weight_decay)
+        self.descent = Descent(self.siren, optimizer == "muon", weight_decay)
+        self._loop: _Loop | None = None
 
-    def step(self, coordinates: Tensor, values: Tensor, rate: float) -> Tensor:
-        """One minibatch: ``(N or 1, n, 3)``, ``(N, n, C)``; the losses before it, ``(N,)``."""
-        loss, gradients = loss_and_gradients(self.siren, coordinates, values, self.dtype)
-        self.optimizer.step(gradients, rate)
-        return loss
+    def restart(self, siren: Siren, samples: Samples) -> None:
+        """Begins anew from other weights, on as many other samples."""
+        self.weights.copy_(siren.flat())
+        self.samples.values.copy_(samples.values)
+        if self.samples.points is not None and samples.points is not None:
+            self.samples.points.copy_(samples.points)
+        self.descent.restart()
+
+    def run(self, index: Tensor, rates: Sequence[float]) -> Tensor:
+        """One step per rate: the losses ``(steps, N)`` before each.
+
+        ``index`` ``(N or 1, steps, b)`` int32: the samples of each minibatch, for each network or
+        the same for all. Nothing waits for a GPU here: the losses are there when they are read.
+        """
+        schedule = self.descent.schedule(rates)
+        if fused.serves(self.weights.device, self.dtype):
+            return self._run_fused(index, schedule)
+        if self._loop is None or not self._loop.holds(index):
+            self._loop = _Loop(self, index)
+        return self._loop.run(index, schedule)
+
+    def _run_fused(self, index: Tensor, schedule: Tensor) -> Tensor:
+        descent, samples = self.descent, self.samples
+        return fused.fit(
+            self.siren,
+            self.weights,
+            (descent.first, descent.second),
+            fused.Settings(descent.muon, *descent.betas, descent.MOMENTUM),
+            samples.values,
+            samples.points,
+            samples.brick_shape,
+            index,
+            schedule,
+            self.dtype,
+        )
 
 
-def random_generator(*seeds: int) -> torch.Generator:
-    """A CPU generator for one purpose: equal seeds, equal draws, on every machine.
+class _Loop:
+    """The loop in PyTorch: buffers that do not move, and one minibatch as work on them."""
 
-    One generator per round or step, not one running through, so that work continued after an
+    def __init__(self, trainer: Trainer, index: Tensor):
+        device = trainer.weights.device
+        self.trainer = trainer
+        self.index = index.to(device, copy=True)
+        self.schedule = torch.zeros(index.shape[1], 4, device=device)
+        self.losses = torch.zeros(index.shape[1], len(trainer.weights), device=device)
+        self.at = torch.zeros(1, dtype=torch.int64, device=device)
+        self.minibatch = self._minibatch
+        if device.type == "cuda":
+            self.minibatch = self._captured()
+
+    def holds(self, index: Tensor) -> bool:
+        rows, steps, size = self.index.shape
+        return (rows, size) == (index.shape[0], index.shape[2]) and index.shape[1] <= steps
+
+    def run(self, index: Tensor, schedule: Tensor) -> Tensor:
+        steps = len(schedule)
+        self.index[:, :steps].copy_(index, non_blocking=True)
+        self.schedule[:steps].copy_(schedule, non_blocking=True)
+        self.at.zero_()
+        for _ in range(steps):
+            self.minibatch()
+        return self.losses[:steps].clone()
+
+    @torch.no_grad()
+    def _minibatch(self) -> None:
+        trainer = self.trainer
+        index = self.index.index_select(1, self.at).squeeze(1)
+        where, values = trainer.samples.minibatch(index)
+        loss, gradients = loss_and_gradients(trainer.siren, where, values, trainer.dtype)
+        flat = torch.cat([g.flatten(1) for g in gradients], dim=1)
+        row = self.schedule.index_select(0, self.at)[0]
+        trainer.descent.step(trainer.weights, flat, row)
+        self.losses.index_copy_(0, self.at, loss[None])
+        self.at += 1
+
+    def _captured(self):  # type: ignore[no-untyped-def]  # torch.cuda.CUDAGraph.replay
+        """The minibatch as a CUDA graph: hundreds of small kernels in one launch."""
+        state = (self.trainer.weights, self.trainer.descent.first, self.trainer.descent.second)
+        kept = [t.clone() for t in state]
+        # Libraries set themselves up in their first calls, which must not be captured.
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            self._minibatch()
+        torch.cuda.current_stream().wait_stream(stream)
+        self.at.zero_()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._minibatch()
+        for tensor, old in zip(state, kept, strict=True):
+            tensor.copy_(old)
+        return graph.replay
+
+
+def random_generator(*seeds: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator for one purpose: equal seeds, equal draws, on every machine's CPU.
+
+    One generator per round or pass, not one running through, so that work continued after an
     interruption draws what an uninterrupted run would have drawn.
     """
     seed = 0
     for part in seeds:
         seed = (seed * 1_000_003 + part + 1) % (2**63 - 1)
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator(device).manual_seed(seed)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metainr_core import decode
+from metainr_core import decode, fused
 from metainr_core.config import SirenConfig
 from metainr_core.decode import decode_grid
 from metainr_core.grid import Grid
@@ -84,29 +84,34 @@ def test_any_grid_and_any_bricks(
 
 @pytest.mark.parametrize("layers", [0, 1, 3])
 @pytest.mark.parametrize("brick_size", [0, 4])
-@pytest.mark.parametrize("activations", [1, 1 << 14, 1 << 30])
+@pytest.mark.parametrize("values", [1024, 1 << 13, 1 << 30])
+@pytest.mark.parametrize("library", [True, False])
 def test_chunks_do_not_change_the_values(
-    monkeypatch: pytest.MonkeyPatch, brick_size: int, activations: int, layers: int
+    monkeypatch: pytest.MonkeyPatch, brick_size: int, values: int, layers: int, library: bool
 ) -> None:
+    """Those of the fused library, or of PyTorch."""
     dims = (23, 19, 11)
     layout = BrickLayout.of(dims, brick_size)
     siren = networks(layout, 1, layers)
     positions = Grid(dims).index_coordinates(Grid(dims))
     whole = decode_grid(siren, layout, positions, *scale())
-    monkeypatch.setitem(decode._ACTIVATIONS, "cpu", activations)
+    if not library:
+        monkeypatch.setattr(fused, "serves", lambda *_: False)
+    monkeypatch.setattr(decode, "_FUSED_VALUES", values)
+    monkeypatch.setitem(decode._ACTIVATIONS, "cpu", values * siren.weights[0].shape[2])
     sizes: list[int] = []
     evaluate = decode._evaluate
 
-    def spy(siren: Siren, tiles: list) -> torch.Tensor:
-        result = evaluate(siren, tiles)
+    def spy(siren: Siren, tiles: list, dtype: torch.dtype) -> torch.Tensor:
+        result = evaluate(siren, tiles, dtype)
         sizes.append(result[..., 0].numel())
         return result
 
     monkeypatch.setattr(decode, "_evaluate", spy)
-    assert decode_grid(siren, layout, positions, *scale()) == pytest.approx(whole, abs=1e-5)
+    assert decode_grid(siren, layout, positions, *scale()) == pytest.approx(whole, abs=3e-5)
     assert sum(sizes) == whole.size, "each voxel of the original grid is evaluated once"
-    if activations == 1:
-        assert max(sizes) <= 1024
+    assert max(sizes) <= values
+    assert len(sizes) > 1 or values > whole.size
 
 
 @pytest.mark.parametrize("brick_size", [0, 4])
@@ -120,9 +125,9 @@ def test_a_sub_box_is_a_slice_and_evaluates_only_its_bricks(
     evaluated: list[int] = []
     evaluate = decode._evaluate
 
-    def spy(siren: Siren, tiles: list) -> torch.Tensor:
+    def spy(siren: Siren, tiles: list, dtype: torch.dtype) -> torch.Tensor:
         evaluated.extend(tile.brick for tile in tiles)
-        return evaluate(siren, tiles)
+        return evaluate(siren, tiles, dtype)
 
     monkeypatch.setattr(decode, "_evaluate", spy)
     part = grid.cropped([7, 9, 2, 6, 4, 7])
@@ -164,6 +169,7 @@ def test_reversed_positions_give_reversed_values() -> None:
 
 
 def test_progress_runs_from_zero_towards_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "_FUSED_VALUES", 1024)
     monkeypatch.setitem(decode._ACTIVATIONS, "cpu", 1)
     layout = BrickLayout.of((20, 20, 20), 0)
     positions = [np.arange(20.0)] * 3
@@ -173,6 +179,39 @@ def test_progress_runs_from_zero_towards_one(monkeypatch: pytest.MonkeyPatch) ->
     assert seen[0] == 0
     assert seen == sorted(seen)
     assert 0.5 < seen[-1] <= 1
+
+
+@pytest.mark.parametrize("library", [True, False])
+def test_products_in_bf16_change_little(monkeypatch: pytest.MonkeyPatch, library: bool) -> None:
+    if not library:
+        monkeypatch.setattr(fused, "serves", lambda *_: False)
+    dims = (20, 18, 16)
+    layout = BrickLayout.of(dims, 8)
+    siren = networks(layout, 2, 2)
+    positions = Grid(dims).index_coordinates(Grid(dims))
+    exact = decode_grid(siren, layout, positions, *scale(2))
+    found = decode_grid(siren, layout, positions, *scale(2), dtype=torch.bfloat16)
+    error = np.abs(found - exact).max() / np.ptp(exact)
+    assert 0 < error < 0.02
+
+
+def test_where_memory_is_short_fewer_bricks_are_decoded_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layout = BrickLayout.of((40, 40, 40), 8)
+    siren, positions = networks(layout), [np.arange(40.0)] * 3
+    whole = decode_grid(siren, layout, positions, *scale())
+    evaluate = decode._evaluate
+
+    def short(siren: Siren, tiles: list, dtype: torch.dtype) -> torch.Tensor:
+        if len(tiles) > 1:
+            raise torch.OutOfMemoryError("no memory")
+        return evaluate(siren, tiles, dtype)
+
+    monkeypatch.setattr(decode, "_evaluate", short)
+    with pytest.warns(UserWarning, match="bricks are decoded at once"):
+        found = decode_grid(siren, layout, positions, *scale())
+    assert found == pytest.approx(whole, abs=1e-6)
 
 
 def test_the_networks_are_left_alone() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from metainr_core import encoding
 from metainr_core.archive import Archive
 from metainr_core.config import EncodeConfig, PretrainConfig, SirenConfig
 from metainr_core.encoding import encode
@@ -49,12 +50,19 @@ def digests(archive: Archive) -> list[str]:
 
 @pytest.fixture
 def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    def step(*_: Any) -> None:
+    def run(*_: Any) -> None:
         raise AssertionError("nothing was to be trained")
 
-    monkeypatch.setattr(Trainer, "step", step)
+    monkeypatch.setattr(Trainer, "run", run)
 
 
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many cores there are."""
+    monkeypatch.setattr(encoding._Fitter, "steps_at_once", lambda self: 1)
+
+
+@pytest.mark.usefixtures("one_by_one")
 def test_every_step_is_stored_with_its_figures(
     tmp_path: Path, make_series: Maker, quick: EncodeConfig
 ) -> None:
@@ -122,6 +130,34 @@ def test_a_second_run_trains_nothing(
     assert again.records == first.records
 
 
+@pytest.mark.parametrize("init", ["random", "previous"])
+def test_steps_fitted_together_are_those_fitted_alone(
+    tmp_path: Path,
+    make_series: Maker,
+    quick: EncodeConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    init: str,
+) -> None:
+    config = dataclasses.replace(quick, init=init, key_interval=2)
+    seen: list[str] = []
+    archives = []
+    for size in (1, 3):
+        monkeypatch.setattr(encoding._Fitter, "steps_at_once", lambda self, n=size: n)
+        path = tmp_path / f"{size}.minr"
+        archives.append(
+            encode(make_series(), path, config=config, progress=lambda f, m: seen.append(m))
+        )
+    alone, together = archives
+    for step in range(4):
+        for a, b in zip(
+            alone.load_step(step).tensors, together.load_step(step).tensors, strict=True
+        ):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    expected = "steps 0, 1, 2 (3/4)" if init == "random" else "steps 1, 3 (4/4)"
+    assert any(expected in m for m in seen)
+
+
+@pytest.mark.usefixtures("one_by_one")
 def test_cancelled_work_goes_on_where_it_stopped(
     tmp_path: Path, make_series: Maker, quick: EncodeConfig
 ) -> None:

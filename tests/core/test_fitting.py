@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from metainr_core import fitting
+from metainr_core import fitting, fused
 from metainr_core.config import EncodeConfig, SirenConfig
-from metainr_core.errors import Cancelled
+from metainr_core.errors import Cancelled, DeviceError
 from metainr_core.fitting import Fitting, chosen_decay
 from metainr_core.series import no_progress
 from metainr_core.siren import Siren, initialize, mean_squared_errors
+from metainr_core.training import Trainer
 
 SHAPE = (4, 5, 6)
 
@@ -28,23 +30,84 @@ def targets(networks: int = 3) -> Tensor:
     return torch.rand(networks, 120, 1, generator=generator) - 0.5
 
 
-def make(wanted: float = 0.0, **changes: Any) -> Fitting:
+def make(wanted: float = 0.0, bricks: int = 3, **changes: Any) -> Fitting:
     config = EncodeConfig(init="random", epochs=4, batch_size=30)
     config = dataclasses.replace(config, **changes)
-    return Fitting(config, SHAPE, torch.float32, (7, 0), wanted)
+    return Fitting(config, SHAPE, bricks, torch.float32, wanted)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 7, 8])
 def test_a_target_out_of_reach_spends_all_passes_in_growing_rounds(epochs: int) -> None:
     rounds = list(make(1e-30, epochs=epochs)._rounds())
-    assert sum(rounds) == epochs
-    assert rounds == sorted(rounds[:-1]) + rounds[-1:]
-    assert make(1e-30, epochs=epochs).fit(start(), targets(), no_progress)[1] == epochs
-    assert list(make(0.0, epochs=epochs)._rounds()) == [epochs]
+    sizes = [size for _, size in rounds]
+    assert [spent for spent, _ in rounds] == [sum(sizes[:i]) for i in range(len(sizes))]
+    assert sum(sizes) == epochs
+    assert sizes == sorted(sizes[:-1]) + sizes[-1:]
+    assert make(1e-30, epochs=epochs).fit(start(), targets(), no_progress)[1] == [epochs]
+    assert list(make(0.0, epochs=epochs)._rounds()) == [(0, epochs)]
 
 
 def test_a_target_in_reach_stops_after_the_first_pass() -> None:
-    assert make(1e3).fit(start(), targets(), no_progress)[1] == 1
+    assert make(1e3).fit(start(), targets(), no_progress)[1] == [1]
+
+
+def test_volumes_that_reached_the_target_are_left_alone() -> None:
+    values = targets()
+    values[1] *= 1e-3
+    config = {"epochs": 8, "learning_rate": 1e-2}
+    fitted, passes = make(0.01, 1, **config).fit(start(), values, no_progress)
+    assert passes[0] == passes[2] == 8
+    assert passes[1] < 8
+    shorter, _ = make(0.0, 1, **{**config, "epochs": 1}).fit(start(), values, no_progress)
+    if passes[1] == 1:
+        assert torch.equal(fitted.flat()[1], shorter.flat()[1])
+
+
+def test_volumes_are_fitted_together_as_if_alone() -> None:
+    together, passes = make(bricks=1).fit(start(), targets(), no_progress)
+    assert passes == [4, 4, 4]
+    for n in range(3):
+        own = slice(n, n + 1)
+        alone, _ = make(bricks=1).fit(
+            start().map(lambda t: t[own]),  # noqa: B023
+            targets()[own],
+            no_progress,
+        )
+        torch.testing.assert_close(alone.flat(), together.flat()[own], rtol=1e-4, atol=1e-5)
+
+
+def test_every_voxel_is_seen_in_every_pass() -> None:
+    for voxels, batches in ((120, 4), (121, 4), (5, 3), (7, 1)):
+        order = make()._order(voxels, batches, 0, torch.device("cpu"))
+        assert order.shape[:2] == (1, batches)
+        assert order.unique().tolist() == list(range(voxels))
+        assert order.numel() < voxels + batches
+    assert not torch.equal(order, make()._order(7, 1, 1, torch.device("cpu")))
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_where_memory_is_short_fewer_networks_are_fitted_at_once(
+    monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    together, _ = make().fit(start(), targets(), no_progress)
+    run = Trainer.run
+
+    def short(self: Trainer, index: Tensor, rates: Sequence[float]) -> Tensor:
+        result = run(self, index, rates)
+        if len(self.weights) > limit:
+            raise torch.OutOfMemoryError("no memory")
+        return result
+
+    monkeypatch.setattr(Trainer, "run", short)
+    with pytest.warns(UserWarning, match="1 networks are fitted at once"):
+        apart, _ = make().fit(start(), targets(), no_progress)
+    torch.testing.assert_close(together.flat(), apart.flat(), rtol=1e-4, atol=1e-5)
+    limit = 0
+    with (
+        pytest.raises(DeviceError, match="batch_size"),
+        pytest.warns(UserWarning, match="memory is short"),
+    ):
+        make().fit(start(), targets(), no_progress)
 
 
 def test_a_fit_is_better_than_its_start() -> None:
@@ -59,14 +122,16 @@ def test_a_fit_is_better_than_its_start() -> None:
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_groups_give_what_all_at_once_give(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     together, _ = make().fit(start(), targets(), no_progress)
-    monkeypatch.setattr(fitting, "_ACTIVATIONS", 8 * 30 * at_once)
+    monkeypatch.setattr(fused, "serves", lambda *_: False)
+    monkeypatch.setattr(fitting, "_ACTIVATIONS", {"cpu": 8 * 30 * at_once})
     apart, _ = make().fit(start(), targets(), no_progress)
     for a, b in zip(together.tensors, apart.tensors, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_progress_rises_to_the_last_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "_ACTIVATIONS", 1)
+    monkeypatch.setattr(fused, "serves", lambda *_: False)
+    monkeypatch.setattr(fitting, "_ACTIVATIONS", {"cpu": 1})
     monkeypatch.setattr(fitting, "_REPORT_EVERY", 1)
     seen: list[float] = []
     make(1e-30, epochs=3).fit(start(), targets(), lambda fraction, _: seen.append(fraction))
@@ -86,7 +151,7 @@ def test_the_target_is_checked_on_few_voxels_however_many_networks(
         return mean_squared_errors(siren, where, values)
 
     monkeypatch.setattr(fitting, "mean_squared_errors", errors)
-    make(1e-30, epochs=2).fit(start(10), targets(10), no_progress)
+    make(1e-30, 10, epochs=2).fit(start(10), targets(10), no_progress)
     assert sizes == [640, 640]
 
 

@@ -180,10 +180,8 @@ def rounds_of(series: ArraySeries, config: PretrainConfig) -> _Rounds:
 def meta_loss(tensors: list[Tensor], rounds: _Rounds, steps: int, rate: float) -> Tensor:
     """Summed loss of all tasks after plain descent from ``tensors``; float64, no batching."""
     total = torch.zeros((), dtype=torch.float64)
-    where, values = rounds._batch(
-        torch.arange(len(rounds.index)),
-        torch.arange(rounds.index.shape[1]).expand(len(rounds.index), -1),
-    )
+    tasks, samples = rounds.samples.values.shape[:2]
+    where, values = rounds.samples.minibatch(torch.arange(samples).expand(tasks, -1))
     for x, v in zip(where.double(), values.double(), strict=True):
         network = Plain(tensors, rounds.siren.omega_0)
         for _ in range(steps):
@@ -210,7 +208,7 @@ def test_maml_gradients_are_finite_differences_of_the_adapted_loss(
         outer_learning_rate=1e-3,
     )
     rounds = rounds_of(make_series(steps=3, dims=(6, 5, 4)), config)
-    tasks = torch.arange(len(rounds.index))
+    tasks = torch.arange(len(rounds.samples.values))
     gradients, before, after = rounds._maml(tasks, torch.Generator())
     theta = [t[0].double() for t in rounds.siren.tensors]
     total = meta_loss(theta, rounds, steps, 0.05)
@@ -245,11 +243,12 @@ def test_fomaml_gradients_are_those_at_the_adapted_weights(
         outer_learning_rate=1e-3,
     )
     rounds = rounds_of(make_series(steps=3, dims=(6, 5, 4)), config)
-    tasks = torch.arange(len(rounds.index))
+    tasks = torch.arange(len(rounds.samples.values))
     gradients, _, after = rounds._fomaml(tasks, torch.Generator())
     expected = [torch.zeros_like(t[0]) for t in rounds.siren.tensors]
-    columns = torch.arange(rounds.index.shape[1]).expand(len(tasks), -1)
-    for task, (where, values) in enumerate(zip(*rounds._batch(tasks, columns), strict=True)):
+    columns = torch.arange(rounds.samples.values.shape[1]).expand(len(tasks), -1)
+    minibatch = rounds.samples.minibatch(columns)
+    for task, (where, values) in enumerate(zip(*minibatch, strict=True)):
         network = Plain([t[0] for t in rounds.siren.tensors], 3.0)
         network.descend(where, values, 4, config.learning_rate)
         loss = network.loss(where, values)

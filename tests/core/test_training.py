@@ -1,53 +1,123 @@
-"""Minibatch descent: a batch of networks is as many runs of one."""
+"""Minibatch descent, in the fused library and in PyTorch."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
+from metainr_core import fused
 from metainr_core.config import SirenConfig
-from metainr_core.siren import Siren, forward, initialize
-from metainr_core.training import Trainer, random_generator
+from metainr_core.sampling import coordinates
+from metainr_core.siren import Siren, initialize, mean_squared_errors
+from metainr_core.training import Samples, Trainer, random_generator
+
+BOX = (4, 5, 6)
 
 
+@pytest.fixture(params=["fused", "torch"], autouse=True)
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs in both."""
+    if request.param == "torch":
+        monkeypatch.setattr(fused, "serves", lambda *_: False)
+    elif fused.problem():
+        pytest.skip(fused.problem())
+
+
+def networks(count: int, width: int = 8) -> Siren:
+    return initialize(SirenConfig(width, 2, 10.0), count, 1, torch.Generator().manual_seed(0))
+
+
+def samples(count: int, *, points: bool) -> Samples:
+    generator = torch.Generator().manual_seed(1)
+    values = torch.rand(count, 120, 1, generator=generator)
+    voxels = torch.stack([torch.randperm(120, generator=generator) for _ in range(count)])
+    return Samples(values, BOX, voxels.to(torch.int32) if points else None)
+
+
+def minibatches(rows: int, steps: int, size: int = 50) -> Tensor:
+    generator = torch.Generator().manual_seed(2)
+    return torch.randint(120, (rows, steps, size), generator=generator).to(torch.int32)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("points", [False, True])
+def test_a_minibatch_is_made_of_its_samples(rows: int, points: bool) -> None:
+    many = samples(3, points=points)
+    index = minibatches(rows, 1)[:, 0]
+    where, values = many.minibatch(index)
+    for n in range(3):
+        row = index[n % rows].long()
+        voxels = row if many.points is None else many.points[n, row].long()
+        assert torch.equal(where[n % len(where)], coordinates(voxels, BOX))
+        assert torch.equal(values[n], many.values[n, row])
+
+
+@pytest.mark.parametrize("points", [False, True])
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])
-def test_networks_of_a_batch_do_not_touch_each_other(optimizer: str) -> None:
-    generator = torch.Generator().manual_seed(0)
-    siren = initialize(SirenConfig(8, 2, 10.0), 3, 1, generator)
-    where = torch.rand(3, 50, 3, generator=generator) * 2 - 1
-    values = torch.rand(3, 50, 1, generator=generator)
-    singles = [
-        Siren(
-            [w[n : n + 1].clone() for w in siren.weights],
-            [b[n : n + 1].clone() for b in siren.biases],
-            10.0,
-        )
-        for n in range(3)
-    ]
-    together = Trainer(siren, optimizer, torch.float32)
-    apart = [Trainer(s, optimizer, torch.float32) for s in singles]
-    for _ in range(5):
-        losses = together.step(where, values, 1e-3)
-        for n, trainer in enumerate(apart):
-            loss = trainer.step(where[n : n + 1], values[n : n + 1], 1e-3)
-            torch.testing.assert_close(losses[n : n + 1], loss, rtol=1e-4, atol=1e-6)
-    for n, single in enumerate(singles):
-        for a, b in zip(siren.tensors, single.tensors, strict=True):
-            torch.testing.assert_close(a[n : n + 1], b, rtol=1e-3, atol=1e-5)
+def test_networks_of_a_batch_do_not_touch_each_other(optimizer: str, points: bool) -> None:
+    siren, many, index = networks(3), samples(3, points=points), minibatches(3, 5)
+    together = Trainer(siren, many, optimizer, torch.float32)
+    losses = together.run(index, [1e-3] * 5)
+    assert losses.shape == (5, 3)
+    for n in range(3):
+        own = slice(n, n + 1)
+        part = Samples(many.values[own], BOX, None if many.points is None else many.points[own])
+        alone = Trainer(siren.map(lambda t: t[own]), part, optimizer, torch.float32)  # noqa: B023
+        loss = alone.run(index[own], [1e-3] * 5)
+        torch.testing.assert_close(losses[:, own], loss, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(together.weights[own], alone.weights, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_descent_descends(optimizer: str, dtype: torch.dtype) -> None:
-    siren = initialize(SirenConfig(16, 1, 10.0), 2, 1, torch.Generator().manual_seed(1))
-    where = torch.rand(1, 200, 3, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    if dtype == torch.bfloat16 and not fused.serves(torch.device("cpu"), dtype):
+        dtype = torch.bfloat16  # PyTorch has it on every processor
+    voxels = torch.arange(120)
+    where = coordinates(voxels, BOX)[None]
     values = torch.sin(2 * where.sum(2, keepdim=True)).repeat(2, 1, 1)
-    trainer = Trainer(siren, optimizer, dtype)
-    losses = [trainer.step(where, values, 3e-3) for _ in range(60)]
-    assert bool((losses[-1] < 0.1 * losses[0]).all())
+    trainer = Trainer(networks(2, 16), Samples(values, BOX), optimizer, dtype)
+    before = mean_squared_errors(trainer.siren, where, values)
+    losses = trainer.run(voxels.repeat(1, 60, 1), [3e-3] * 60)
     # The loss returned is that before the step, and the weights are updated in place.
-    after = (forward(siren, where) - values).square().mean((1, 2))
-    assert bool((after < 0.2 * losses[0]).all())
+    torch.testing.assert_close(losses[0], before, rtol=2e-2, atol=1e-3)
+    assert bool((losses[-1] < 0.1 * losses[0]).all())
+    assert bool((mean_squared_errors(trainer.siren, where, values) < 0.2 * losses[0]).all())
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_a_run_can_be_cut_anywhere(optimizer: str) -> None:
+    index, many = minibatches(1, 7), samples(2, points=False)
+    rates = [1e-3 * (7 - i) for i in range(7)]
+    whole = Trainer(networks(2), many, optimizer, torch.float32)
+    losses = whole.run(index, rates)
+    parts = Trainer(networks(2), many, optimizer, torch.float32)
+    for first, last in ((0, 1), (1, 5), (5, 7)):
+        loss = parts.run(index[:, first:last], rates[first:last])
+        assert torch.equal(loss, losses[first:last])
+    assert torch.equal(whole.weights, parts.weights)
+
+
+def test_the_networks_given_stay_as_they_are() -> None:
+    siren = networks(2)
+    before = siren.flat()
+    trainer = Trainer(siren, samples(2, points=True), "muon", torch.float32)
+    trainer.run(minibatches(2, 3), [1e-3] * 3)
+    assert torch.equal(siren.flat(), before)
+    assert not torch.equal(trainer.siren.flat(), before)
+
+
+def test_a_restart_is_a_new_trainer() -> None:
+    first, second = samples(2, points=True), samples(2, points=True)
+    second.values.mul_(-1)
+    index = minibatches(2, 4)
+    used = Trainer(networks(2), first, "muon", torch.float32)
+    used.run(index, [1e-3] * 4)
+    used.restart(networks(2), second)
+    new = Trainer(networks(2), second, "muon", torch.float32)
+    assert torch.equal(used.run(index, [1e-3] * 4), new.run(index, [1e-3] * 4))
+    assert torch.equal(used.weights, new.weights)
 
 
 def test_generators_are_told_apart_by_every_seed() -> None:

@@ -14,15 +14,15 @@ simple.LoadPlugin(xml, remote=False)
 from metainr_core import training  # noqa: E402
 
 trained: list[int] = []
-original = training.Trainer.step
+original = training.Trainer.run
 
 
-def step(self: Any, *arguments: Any) -> Any:
+def run(self: Any, *arguments: Any) -> Any:
     trained.append(1)
     return original(self, *arguments)
 
 
-training.Trainer.step = step  # type: ignore
+training.Trainer.run = run  # type: ignore
 simple.LoadState(state)
 result: dict[str, Any] = {"rows": {}, "times": {}, "points": {}}
 for proxy in simple.GetSources().values():

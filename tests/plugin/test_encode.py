@@ -58,7 +58,7 @@ def test_the_same_again_fits_nothing(
     path = Path(encoded.GetArchiveFile())
     files = sorted(path.with_suffix("").glob("step_*"))
     before = [f.stat().st_mtime_ns for f in files]
-    monkeypatch.setattr(metainr_core.training.Trainer, "step", no_training)
+    monkeypatch.setattr(metainr_core.training.Trainer, "run", no_training)
     again = make(lab, path, prior_file)
     again.Update()
     table = again.GetOutputDataObject(0)

@@ -69,7 +69,7 @@ def test_the_same_again_does_not_train(
     def no_training(*_: Any) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(metainr_core.training.Trainer, "step", no_training)
+    monkeypatch.setattr(metainr_core.training.Trainer, "run", no_training)
     again = make(lab, path)
     again.Update()
     table = again.GetOutputDataObject(0)

@@ -1,0 +1,240 @@
+// Training and evaluation of many SIRENs on a CPU, each network on one thread.
+//
+// A network's weights, its moments and the activations of a block of points stay in the caches of
+// the core that works on it; nothing is synchronised until a call ends. Called by
+// metainr_core/fused/__init__.py, which describes the arrays; compiled by it when first used.
+#include <atomic>
+#include <thread>
+
+#include "optimizer.h"
+
+extern "C" {
+
+struct FitJob {
+  Shape shape;
+  Settings settings;
+  int networks, minibatches, batch;
+  int64_t samples;            // of each network
+  const float* values;        // networks × samples × components
+  const int32_t* points;      // networks × samples: voxel numbers; null: sample i is voxel i
+  const int32_t* index;       // (networks ×) minibatches × batch: sample numbers
+  int64_t index_stride;       // between networks; 0: one index for all
+  int32_t box[3];             // voxels along x, y, z
+  const Rates* rates;         // minibatches
+  float *weights, *first, *second;  // networks × parameters
+  float* losses;              // minibatches × networks
+};
+
+struct EvaluateJob {
+  Shape shape;
+  int tiles;
+  int32_t box[3];             // points of a tile along x, y, z
+  const int32_t* network;     // tiles: whose network evaluates it
+  const float *x, *y, *z;     // tiles × points along the axis: coordinates
+  const float* weights;       // networks × parameters
+  float* values;              // tiles × z × y × x × components
+};
+}
+
+namespace {
+
+// Calls make()(i) for i in 0 … count - 1 on up to ``threads`` threads; make() is called on each.
+template <class Make>
+void parallel(int64_t count, int threads, const Make& make) {
+  std::atomic<int64_t> next{0};
+  const auto work = [&] {
+    auto task = make();
+    for (int64_t i; (i = next++) < count;) task(i);
+  };
+  std::vector<std::thread> others;
+  for (int t = 1; t < std::min<int64_t>(threads, count); t++) others.emplace_back(work);
+  work();
+  for (std::thread& t : others) t.join();
+}
+
+template <class Format>
+class Fitter {
+ public:
+  explicit Fitter(const FitJob& job)
+      : job_(job),
+        network_(job.shape, true),
+        block_(network_, true),
+        gradients_(network_),
+        optimizer_(network_, job.settings),
+        error_(size_t(job.shape.components) * POINTS) {
+    for (int a = 0; a < 3; a++) scale_[a] = job.box[a] > 1 ? 2.0f / (job.box[a] - 1) : 0.0f;
+  }
+
+  void operator()(int64_t n) {
+    const size_t parameters = job_.shape.parameters();
+    float* weights = job_.weights + n * parameters;
+    for (int m = 0; m < job_.minibatches; m++) {
+      network_.set(weights);
+      gradients_.clear();
+      const int32_t* index = job_.index + n * job_.index_stride + size_t(m) * job_.batch;
+      double squares = 0;
+      for (int p = 0; p < job_.batch; p += POINTS)
+        squares += add_block(n, index + p, std::min(POINTS, job_.batch - p));
+      job_.losses[size_t(m) * job_.networks + n] =
+          float(squares / (double(job_.batch) * job_.shape.components));
+      optimizer_.step(weights, job_.first + n * parameters, job_.second + n * parameters,
+                      gradients_, job_.rates[m]);
+    }
+  }
+
+ private:
+  const FitJob& job_;
+  Network<Format> network_;
+  Block<Format> block_;
+  Gradients<Format> gradients_;
+  Optimizer<Format> optimizer_;
+  Buffer<float> error_;
+  float points_[POINTS * 3] = {}, scale_[3];
+  const float* wanted_[POINTS] = {};  // where the samples' values are
+
+  // Gradients of ``count`` points, and the sum of their squared errors.
+  double add_block(int64_t n, const int32_t* index, int count) {
+    place(n, index, count);
+    for (int c = 0; c < network_.columns; c += LANES) {
+      const Vec x = load(network_.first + c), y = load(network_.first + network_.columns + c),
+                z = load(network_.first + 2 * network_.columns + c), b = load(network_.bias(0) + c);
+      const auto phase = [&](int p) {
+        return b + points_[3 * p] * x + points_[3 * p + 1] * y + points_[3 * p + 2] * z;
+      };
+      for (int p = 0; p < POINTS; p += 2) block_.activate(0, p, c, phase(p), phase(p + 1));
+    }
+    block_.propagate();
+
+    const int components = job_.shape.components;
+    const float factor = 2.0f / (float(job_.batch) * components);
+    float squares = 0;
+    for (int o = 0; o < components; o++)
+      for (int p = 0; p < POINTS; p++) {
+        float e = 0;
+        if (p < count) e = block_.output(p, o) - wanted_[p][o];
+        squares += e * e;
+        error_[o * POINTS + p] = factor * e;
+      }
+    gradients_.add(block_, error_, points_);
+    return squares;
+  }
+
+  // Coordinates of the samples; of the places behind them nothing comes.
+  void place(int64_t n, const int32_t* index, int count) {
+    const int32_t nx = job_.box[0], ny = job_.box[1];
+    const int32_t* numbers = job_.points ? job_.points + n * job_.samples : nullptr;
+    const int components = job_.shape.components;
+    const float* values = job_.values + n * job_.samples * components;
+    for (int p = 0; p < count; p++) {
+      wanted_[p] = values + size_t(index[p]) * components;
+      __builtin_prefetch(wanted_[p]);  // the voxels lie anywhere in memory
+      const int32_t voxel = numbers ? numbers[index[p]] : index[p];
+      const int32_t row = voxel / nx, at[3] = {voxel - row * nx, row % ny, row / ny};
+      for (int a = 0; a < 3; a++)
+        points_[3 * p + a] = job_.box[a] > 1 ? float(at[a]) * scale_[a] - 1 : 0;
+    }
+  }
+};
+
+template <class Format>
+class Evaluator {
+ public:
+  static constexpr int64_t RUN = 16 * POINTS;  // points that one thread takes at a time
+
+  explicit Evaluator(const EvaluateJob& job)
+      : job_(job),
+        network_(job.shape, false),
+        block_(network_, false),
+        row_(network_.columns),
+        phases_(size_t(POINTS) * network_.columns),
+        points_(points(job)),
+        runs_(runs(job)) {}
+
+  static int64_t points(const EvaluateJob& job) {
+    return int64_t(job.box[0]) * job.box[1] * job.box[2];
+  }
+  static int64_t runs(const EvaluateJob& job) { return (points(job) + RUN - 1) / RUN; }
+
+  void operator()(int64_t i) {
+    const int64_t tile = i / runs_, from = i % runs_ * RUN;
+    if (job_.network[tile] != loaded_) {
+      loaded_ = job_.network[tile];
+      network_.set(job_.weights + loaded_ * job_.shape.parameters());
+    }
+    for (int64_t p = from; p < std::min(from + RUN, points_); p += POINTS)
+      evaluate(tile, p, int(std::min<int64_t>(POINTS, points_ - p)));
+  }
+
+ private:
+  const EvaluateJob& job_;
+  Network<Format> network_;
+  Block<Format> block_;
+  Buffer<float> row_, phases_;
+  int64_t points_, runs_;
+  int64_t loaded_ = -1;
+
+  // On a tensor grid the first phase is a sum of three: those of y and z are made once a row.
+  void set_row(int64_t tile, int64_t row) {
+    const float y = job_.y[tile * job_.box[1] + row % job_.box[1]];
+    const float z = job_.z[tile * job_.box[2] + row / job_.box[1]];
+    const int columns = network_.columns;
+    for (int c = 0; c < columns; c += LANES)
+      store(row_ + c, load(network_.bias(0) + c) + y * load(network_.first + columns + c) +
+                          z * load(network_.first + 2 * columns + c));
+  }
+
+  void evaluate(int64_t tile, int64_t from, int count) {
+    const int64_t nx = job_.box[0];
+    const int columns = network_.columns;
+    int64_t at = -1;
+    for (int p = 0; p < count; p++) {
+      const int64_t row = (from + p) / nx;
+      if (row != at) set_row(tile, at = row);
+      const float x = job_.x[tile * nx + (from + p) % nx];
+      for (int c = 0; c < columns; c += LANES)
+        store(phases_ + p * columns + c, load(row_ + c) + x * load(network_.first + c));
+    }
+    for (int p = 0; p < POINTS; p += 2)
+      for (int c = 0; c < columns; c += LANES)
+        block_.activate(0, p, c, load(phases_ + p * columns + c),
+                        load(phases_ + (p + 1) * columns + c));
+    block_.propagate();
+    float* values = job_.values + (tile * points_ + from) * job_.shape.components;
+    for (int p = 0; p < count; p++)
+      for (int o = 0; o < job_.shape.components; o++)
+        values[p * job_.shape.components + o] = block_.output(p, o);
+  }
+};
+}  // namespace
+
+extern "C" {
+
+int metainr_bfloat16() {
+#ifdef METAINR_BF16
+  return 1;
+#else
+  return 0;
+#endif
+}
+
+void metainr_fit(const FitJob* job, int bfloat16, int threads) {
+  const auto run = [&](auto format) {
+    parallel(job->networks, threads, [&] { return Fitter<decltype(format)>(*job); });
+  };
+#ifdef METAINR_BF16
+  if (bfloat16) return run(Bfloat{});
+#endif
+  run(Float{});
+}
+
+void metainr_evaluate(const EvaluateJob* job, int bfloat16, int threads) {
+  const auto run = [&](auto format) {
+    using Task = Evaluator<decltype(format)>;
+    parallel(job->tiles * Task::runs(*job), threads, [&] { return Task(*job); });
+  };
+#ifdef METAINR_BF16
+  if (bfloat16) return run(Bfloat{});
+#endif
+  run(Float{});
+}
+}
