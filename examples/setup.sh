@@ -38,10 +38,11 @@ needs paraview command -v paraview
 needs python3-paraview "$system_python" -c 'import paraview, vtkmodules'
 needs xvfb command -v xvfb-run
 needs xauth command -v xauth
+needs g++ command -v c++ # compiles the fast path for this processor, at its first use
 if command -v dpkg-query >/dev/null; then
   needs libqt5svg5 installed libqt5svg5 # without it ParaView's icons are blank
   if [ "$extra" = test ]; then
-    for package in cmake g++ paraview-dev libdouble-conversion-dev libopenmpi-dev python3-dev; do
+    for package in cmake paraview-dev libdouble-conversion-dev libopenmpi-dev python3-dev; do
       needs "$package" installed "$package"
     done
   fi

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return launch(arguments[0], arguments[1:])
         options = _parser().parse_args(arguments)
         quieten()
+        warnings.showwarning = _show_warning  # type: ignore[assignment]
         with _Bar() as progress:
             report = options.run(options, progress)
         _print_report(report, options)
@@ -54,6 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"metainr: error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    """In one line, without the place in the code."""
+    print(f"metainr: {message}", file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -206,8 +213,10 @@ def _decode(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     make_folder(folder)
     for count, (step, name) in enumerate(zip(steps, names, strict=True)):
         progress(count / len(steps), f"step {step} ({count + 1}/{len(steps)})")
-        values = archive.decode(step, grid, device=options.device)
-        write_image(make_image(values, grid, archive.array), output.parent / name)
+        # No name for the values: they would be in memory still while the next step is decoded.
+        image = make_image(archive.decode(step, grid, device=options.device), grid, archive.array)
+        write_image(image, output.parent / name)
+        del image
     write_pvd(output, names, times)
     return {
         "series": str(output),

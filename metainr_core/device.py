@@ -9,8 +9,7 @@ from pathlib import Path
 
 import torch
 
-from . import fused
-from .errors import DeviceError
+from .errors import DeviceError, MetaINRWarning
 
 
 def find_device(name: str) -> torch.device:
@@ -56,9 +55,7 @@ def describe(device: torch.device) -> str:
     """The device in words, for logs and read-outs."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    bf16 = ", bf16" if _cpu_has_bf16() else ""
-    missing = f", without the fused library: {problem}" if (problem := fused.problem()) else ""
-    return f"CPU, {torch.get_num_threads()} threads{bf16}{missing}"
+    return f"CPU, {torch.get_num_threads()} threads" + (", bf16" if _cpu_has_bf16() else "")
 
 
 def in_parts(count: int, size: int, work: Callable[[slice], None], what: str) -> None:
@@ -75,9 +72,8 @@ def in_parts(count: int, size: int, work: Callable[[slice], None], what: str) ->
             continue
         size = (part.stop - part.start) // 2
         torch.cuda.empty_cache()
-        warnings.warn(
-            f"the device's memory is short: from here on {size} {what} at once", stacklevel=2
-        )
+        message = f"the device's memory is short: from here on {size} {what} at once"
+        warnings.warn(message, MetaINRWarning, stacklevel=2)
 
 
 def _has_room(work: Callable[[slice], None], part: slice) -> bool:

@@ -10,6 +10,10 @@ class MetaINRError(Exception):
     """Base class of every error that bad input or a bad environment can cause."""
 
 
+class MetaINRWarning(UserWarning):
+    """What works, but not as it could: shown, by ``warnings``, and the work goes on."""
+
+
 class SettingsError(MetaINRError):
     """A setting is out of its range, or two settings contradict each other."""
 

@@ -22,18 +22,21 @@ def cosine(progress: float, floor: float = 0.0) -> float:
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
 
 
-def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrices, roughly, of a batch ``(N, n, n)``.
+def orthogonalize(
+    matrices: Tensor, iterations: int = 5, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """The nearest semi-orthogonal matrices, roughly, of a batch ``(N, n, n)``; by products in
+    ``dtype``.
 
     Newton–Schulz iteration with the quintic coefficients of Jordan et al. 2024 (Muon), which
     brings singular values near 1 without reaching it.
     """
-    x = matrices / (matrices.flatten(1).norm(dim=1)[:, None, None] + 1e-12)
+    x = (matrices / (matrices.flatten(1).norm(dim=1)[:, None, None] + 1e-12)).to(dtype)
     for _ in range(iterations):
         gram = torch.bmm(x.mT, x)
         step = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
         x = torch.baddbmm(x, x, step, beta=3.4445)
-    return x
+    return x.float()
 
 
 class Adam:
@@ -71,9 +74,15 @@ class Descent:
     RATIO = 1.5
     MOMENTUM = 0.95
 
-    def __init__(self, siren: Siren, muon: bool, decay: float = 0.0):
-        """For networks of the shape of ``siren`` on its device, stored as ``Siren.flat``."""
+    def __init__(
+        self, siren: Siren, muon: bool, decay: float = 0.0, dtype: torch.dtype = torch.float32
+    ):
+        """For networks of the shape of ``siren`` on its device, stored as ``Siren.flat``.
+
+        ``dtype``: of Muon's products.
+        """
         self.siren = siren
+        self.dtype = dtype
         self.muon = muon and len(siren.weights) > 2
         self.decay = decay
         # With Muon Adam has a short memory of the gradients' size: a fit takes hundreds of steps,
@@ -122,7 +131,7 @@ class Descent:
             momentum = torch.stack(moments.weights[1:-1])
             nesterov = torch.lerp(torch.stack(slopes.weights[1:-1]), momentum, self.MOMENTUM)
             # All hidden matrices have one shape: one batch of products for layers and networks.
-            direction = orthogonalize(nesterov.flatten(0, 1)).view_as(nesterov)
+            direction = orthogonalize(nesterov.flatten(0, 1), dtype=self.dtype).view_as(nesterov)
             for layer, own in enumerate(direction.unbind(), start=1):
                 steps.weights[layer].copy_(own * step)
                 matrices.weights[layer].mul_(shrink)

@@ -51,12 +51,12 @@ class Trainer:
         dtype: torch.dtype,
         weight_decay: float = 0.0,
     ):
-        """``dtype``: of the hidden products. ``siren`` is copied."""
+        """``dtype``: of the products of hidden layers and of Muon. ``siren`` is copied."""
         self.weights = siren.flat()
         self.siren = siren.view(self.weights)
         self.samples = samples
         self.dtype = dtype
-        self.descent = Descent(self.siren, optimizer == "muon", weight_decay)
+        self.descent = Descent(self.siren, optimizer == "muon", weight_decay, dtype)
         self._loop: _Loop | None = None
 
     def restart(self, siren: Siren, samples: Samples) -> None:

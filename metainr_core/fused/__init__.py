@@ -14,9 +14,7 @@ import torch
 from torch import Tensor
 
 from ..siren import Siren
-from .build import library, problem
-
-__all__ = ["Settings", "evaluate", "fit", "problem", "serves"]
+from .build import library
 
 
 class Settings(NamedTuple):

@@ -10,7 +10,10 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import warnings
 from pathlib import Path
+
+from ..errors import MetaINRWarning
 
 _SOURCES = ("fused.cpp", "optimizer.h", "siren.h", "matrix.h", "simd.h")
 # No -ffast-math, which would undo the rounding by which the sine finds its period.
@@ -22,26 +25,20 @@ _FLAGS = (
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled library, or None where it cannot be made; ``problem`` says why."""
+    """The compiled library, or None, after a warning, where it cannot be made."""
     try:
         return ctypes.CDLL(str(_built()))
     except (OSError, subprocess.SubprocessError) as error:
-        _problems.append(_describe(error))
+        message = f"this will be slower than it could be: {_describe(error)}"
+        warnings.warn(message, MetaINRWarning, stacklevel=2)
         return None
-
-
-def problem() -> str:
-    """Why there is no library, in a few words; empty when there is one."""
-    return "" if library() is not None else _problems[-1]
-
-
-_problems: list[str] = []
 
 
 def _describe(error: Exception) -> str:
     if isinstance(error, subprocess.CalledProcessError):
         lines = [line for line in error.stderr.splitlines() if "error" in line]
-        return f"{error.cmd[0]} could not compile it ({(lines or ['no message'])[0].strip()})"
+        first = (lines or ["no message"])[0].strip()
+        return f"{error.cmd[0]} could not compile the fast path ({first})"
     return str(error)
 
 
@@ -75,7 +72,7 @@ def _compiler() -> str:
     names = [os.environ.get("CXX", ""), "c++", "g++", "clang++"]
     found = next((path for name in names if name and (path := shutil.which(name))), None)
     if found is None:
-        raise OSError("no C++ compiler; install g++")
+        raise OSError("there is no C++ compiler to build the fast path; install g++")
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from vtkmodules.vtkCommonDataModel import vtkDataObject
 from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline
 from vtkmodules.vtkParallelCore import vtkMultiProcessController
 
-from metainr_core.errors import Cancelled, MetaINRError
+from metainr_core.errors import Cancelled, MetaINRError, MetaINRWarning
 
 from .properties import in_property_names
 from .tables import add_field_text
@@ -48,7 +49,9 @@ class MetaINRFilter(VTKPythonAlgorithmBase):
         self.SetAbortExecute(0)
         message = ""
         try:
-            self.run(inInfo, output, Progress(self))
+            with warnings.catch_warnings():
+                warnings.showwarning = self._show_warning  # type: ignore[assignment]
+                self.run(inInfo, output, Progress(self))
         except Cancelled:
             message = "stopped before anything new was finished"
         except MetaINRError as error:
@@ -67,6 +70,10 @@ class MetaINRFilter(VTKPythonAlgorithmBase):
             self.report(message)
         # 0 would add VTK's own lines about a failed request to the one that says what is wrong.
         return 1
+
+    def _show_warning(self, message: Warning | str, *where: Any) -> None:
+        if isinstance(message, MetaINRWarning):
+            self.report(str(message), "Warning")
 
     def report(self, message: str, kind: str = "Error") -> None:
         """Shows one line (``Error`` or ``Warning``) as VTK's macros do: to observers, if any,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from metainr_core import decode, fused
 from metainr_core.config import SirenConfig
 from metainr_core.decode import decode_grid
+from metainr_core.errors import MetaINRWarning
 from metainr_core.grid import Grid
 from metainr_core.layout import BrickLayout
 from metainr_core.siren import Siren, forward, initialize
@@ -209,7 +210,7 @@ def test_where_memory_is_short_fewer_bricks_are_decoded_at_once(
         return evaluate(siren, tiles, dtype)
 
     monkeypatch.setattr(decode, "_evaluate", short)
-    with pytest.warns(UserWarning, match="bricks are decoded at once"):
+    with pytest.warns(MetaINRWarning, match="bricks are decoded at once"):
         found = decode_grid(siren, layout, positions, *scale())
     assert found == pytest.approx(whole, abs=1e-6)
 

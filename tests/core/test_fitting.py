@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metainr_core import fitting, fused
 from metainr_core.config import EncodeConfig, SirenConfig
-from metainr_core.errors import Cancelled, DeviceError
+from metainr_core.errors import Cancelled, DeviceError, MetaINRWarning
 from metainr_core.fitting import Fitting, chosen_decay
 from metainr_core.series import no_progress
 from metainr_core.siren import Siren, initialize, mean_squared_errors
@@ -99,13 +99,13 @@ def test_where_memory_is_short_fewer_networks_are_fitted_at_once(
         return result
 
     monkeypatch.setattr(Trainer, "run", short)
-    with pytest.warns(UserWarning, match="1 networks are fitted at once"):
+    with pytest.warns(MetaINRWarning, match="1 networks are fitted at once"):
         apart, _ = make().fit(start(), targets(), no_progress)
     torch.testing.assert_close(together.flat(), apart.flat(), rtol=1e-4, atol=1e-5)
     limit = 0
     with (
         pytest.raises(DeviceError, match="batch_size"),
-        pytest.warns(UserWarning, match="memory is short"),
+        pytest.warns(MetaINRWarning, match="memory is short"),
     ):
         make().fit(start(), targets(), no_progress)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
 
-from metainr_core.errors import SeriesError
+from metainr_core.errors import MetaINRWarning, SeriesError
 
 pytest.importorskip("vtkmodules")
 from metainr_paraview.filter import ERROR_ARRAY, TableFilter, stamp
@@ -31,6 +32,22 @@ class Failing(TableFilter):
             progress(step / 4, "working")
         if self.error:
             raise self.error
+
+
+def test_a_warning_of_ours_is_shown_and_the_work_goes_on(lab: Any) -> None:
+    class Warned(Failing):
+        def run(self, inInfo: Any, output: Any, progress: Any) -> None:
+            warnings.warn("somebody else's", UserWarning, stacklevel=1)
+            warnings.warn("memory is short", MetaINRWarning, stacklevel=1)
+            super().run(inInfo, output, progress)
+
+    algorithm = lab.connect(Warned(), lab.source())
+    seen = lab.messages(algorithm)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        algorithm.Update()
+    assert seen == ["WARNING: Failing: memory is short\n"]
+    assert algorithm.GetOutputDataObject(0).GetNumberOfRows() == 1
 
 
 @pytest.mark.parametrize(
