@@ -213,10 +213,9 @@ def _decode(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     make_folder(folder)
     for count, (step, name) in enumerate(zip(steps, names, strict=True)):
         progress(count / len(steps), f"step {step} ({count + 1}/{len(steps)})")
-        # No name for the values: they would be in memory still while the next step is decoded.
         image = make_image(archive.decode(step, grid, device=options.device), grid, archive.array)
         write_image(image, output.parent / name)
-        del image
+        del image  # before the next one is decoded
     write_pvd(output, names, times)
     return {
         "series": str(output),

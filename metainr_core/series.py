@@ -143,13 +143,15 @@ class Series(ABC):
             )
         with np.errstate(over="ignore"):
             values = np.ascontiguousarray(values, np.float32)
-        finite = np.isfinite(values)
-        if not finite.all():
-            values = self._replace_nonfinite(step, values, finite)
+        # Slab by slab, without a mask of the whole volume.
+        if not all(np.isfinite(slab).all() for slab in values):
+            values = self._replace_nonfinite(step, values)
         return values
 
-    def _replace_nonfinite(self, step: int, values: np.ndarray, finite: np.ndarray) -> np.ndarray:
-        first = tuple(int(i) for i in np.argwhere(~finite)[0][2::-1])
+    def _replace_nonfinite(self, step: int, values: np.ndarray) -> np.ndarray:
+        finite = np.isfinite(values)
+        z, y, x, _ = np.unravel_index(int(finite.argmin()), finite.shape)
+        first = int(x), int(y), int(z)
         bad = int(finite.size - np.count_nonzero(finite))
         what = f'{self.where(step)}: array "{self.array}" has {bad} non-finite float32 values'
         if not self.ignore_nonfinite:
@@ -158,7 +160,8 @@ class Series(ABC):
             )
         if not finite.any():
             raise SeriesError(f"{what}: all of them; nothing is left to learn")
-        return np.where(finite, values, values[finite].mean(dtype=np.float64)).astype(np.float32)
+        mean = values.mean(dtype=np.float64, where=finite)
+        return np.nan_to_num(values, nan=mean, posinf=mean, neginf=mean)
 
     def scan(self, progress: Progress = no_progress) -> list[StepScan]:
         """Range and fingerprint of every step; reads each step once, the first time."""
@@ -166,11 +169,14 @@ class Series(ABC):
             found = []
             for step in range(len(self)):
                 progress(step / len(self), f"reading step {step + 1} of {len(self)}")
-                values = self.read(step)
-                digest = fingerprint(self.times[step], values)
-                found.append(StepScan(Range.of(values), digest))
+                found.append(self._scanned(step))
             self._scan = found
         return self._scan
+
+    def _scanned(self, step: int) -> StepScan:
+        # A function of its own, so that no step is held while the next one is read.
+        values = self.read(step)
+        return StepScan(Range.of(values), fingerprint(self.times[step], values))
 
     def value_range(self, progress: Progress = no_progress) -> Range:
         """Range over all steps."""
@@ -216,6 +222,30 @@ class ArraySeries(Series):
     def _load(self, step: int) -> np.ndarray:
         values = self._arrays[step]
         return values[..., None] if values.ndim == 3 else values
+
+
+def choose_array(
+    arrays: Sequence[tuple[str, str]], wanted: str | None, where: str
+) -> tuple[str, str]:
+    """(association, name) of the wanted array, or of the only one."""
+    names = ", ".join(f"{n} ({a})" for a, n in arrays) or "none"
+    matching = [pair for pair in arrays if wanted is None or pair[1] == wanted]
+    if not matching:
+        what = "no array" if wanted is None else f'no array "{wanted}"'
+        raise SeriesError(f"{where} has {what}; its arrays: {names}")
+    if wanted is None and len(matching) > 1:
+        raise SeriesError(f"{where} has several arrays: {names}; name one with --array")
+    return matching[0]
+
+
+def check_grid(found: Grid, expected: Grid, where: str) -> None:
+    """Raises SeriesError when a step's grid differs from the first step's."""
+    for name in ("dims", "start", "spacing", "origin", "direction"):
+        a, b = getattr(found, name), getattr(expected, name)
+        if not np.allclose(a, b, rtol=1e-6, atol=1e-12):
+            raise SeriesError(
+                f"{where}: its grid has {name} {a}, the first step's {b}; all steps need one grid"
+            )
 
 
 def open_series(

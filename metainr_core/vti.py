@@ -8,18 +8,21 @@ bring the same ``vtkmodules``.
 from __future__ import annotations
 
 import glob
+import os
 import re
+import tempfile
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .errors import DAMAGE, MetaINRError, SeriesError
+from .errors import DAMAGE, ArchiveError, MetaINRError, SeriesError
 from .grid import Grid
-from .series import Series
+from .series import Series, check_grid, choose_array
 from .storage import make_folder, write_atomically
 
 
@@ -83,7 +86,10 @@ def image_values(image: Any, array: str, association: str) -> np.ndarray:
 
 
 def make_image(values: np.ndarray, grid: Grid, array: str) -> Any:
-    """A ``vtkImageData`` with ``values`` ``(nz, ny, nx, components)``, which it keeps in use."""
+    """A ``vtkImageData`` with ``values`` ``(nz, ny, nx, components)``, which it keeps in use.
+
+    They are not copied, and go when the image does.
+    """
     image = _vtk("vtkCommonDataModel").vtkImageData()
     image.SetExtent(grid.extent)
     image.SetSpacing(grid.spacing)
@@ -92,6 +98,8 @@ def make_image(values: np.ndarray, grid: Grid, array: str) -> Any:
     flat = np.ascontiguousarray(values).reshape(grid.voxels, -1)
     data = _vtk("util.numpy_support").numpy_to_vtk(flat, deep=False)
     data.SetName(array)
+    # Without a name in Python, VTK would keep the values until its next such array after this.
+    image.values = data
     target = image.GetCellData() if grid.association == "cell" else image.GetPointData()
     target.AddArray(data)
     target.SetActiveScalars(array)
@@ -100,29 +108,46 @@ def make_image(values: np.ndarray, grid: Grid, array: str) -> Any:
     return image
 
 
-def read_image(path: Path) -> Any:
-    """The ``vtkImageData`` in a ``.vti``. Raises SeriesError, with VTK's reason, if it cannot."""
+def read_image(path: Path, array: str | None = None) -> Any:
+    """The ``vtkImageData`` in a ``.vti``. Raises SeriesError, with VTK's reason, if it cannot.
+
+    With ``array`` the other arrays are left out, unless the file has none of that name.
+    """
     if not path.is_file():
         raise SeriesError(f"{path} does not exist")
     reader = _vtk("vtkIOXML").vtkXMLImageDataReader()
-    problems: list[str] = []
-
-    def note(_caller: Any, _event: str, message: str) -> None:
-        problems.append(message)
-
-    note.CallDataType = "string0"  # type: ignore[attr-defined]
-    # The parser inside the reader reports to the output window, which outlives this call.
-    window = _vtk("vtkCommonCore").vtkOutputWindow.GetInstance()
-    tag = window.AddObserver("ErrorEvent", note)
-    reader.AddObserver("ErrorEvent", note)
     reader.SetFileName(str(path))
-    try:
-        reader.Update()
-    finally:
-        window.RemoveObserver(tag)
+    with _problems(reader) as problems:
+        reader.UpdateInformation()
+        selections = reader.GetPointDataArraySelection(), reader.GetCellDataArraySelection()
+        if array is not None and any(chosen.ArrayExists(array) for chosen in selections):
+            for chosen in selections:
+                chosen.DisableAllArrays()
+                chosen.EnableArray(array)
+        if not problems:
+            reader.Update()
     if problems or reader.GetErrorCode():
         raise SeriesError(f"{path} cannot be read: {_reason(problems, path)}")
     return reader.GetOutput()
+
+
+@contextmanager
+def _problems(algorithm: Any) -> Iterator[list[str]]:
+    """The messages of the errors of a reader or writer, instead of their output."""
+    found: list[str] = []
+
+    def note(_caller: Any, _event: str, message: str) -> None:
+        found.append(message)
+
+    note.CallDataType = "string0"  # type: ignore[attr-defined]
+    # The parser inside a reader reports to the output window, which outlives this call.
+    window = _vtk("vtkCommonCore").vtkOutputWindow.GetInstance()
+    tag = window.AddObserver("ErrorEvent", note)
+    algorithm.AddObserver("ErrorEvent", note)
+    try:
+        yield found
+    finally:
+        window.RemoveObserver(tag)
 
 
 def _reason(problems: Sequence[str], path: Path) -> str:
@@ -154,7 +179,7 @@ class VtiSeries(Series):
                     f"step {number} of {name}: {path} does not exist; restore the file or take it"
                     " out of the series"
                 )
-        image = read_image(self.files[0])
+        image = read_image(self.files[0], array)
         association, chosen = choose_array(image_arrays(image), array, str(self.files[0]))
         self.association = association
         components = image_values(image, chosen, association).shape[3]
@@ -168,37 +193,13 @@ class VtiSeries(Series):
         )
 
     def _load(self, step: int) -> np.ndarray:
-        image = read_image(self.files[step])
+        image = read_image(self.files[step], self.array)
         try:
             values = image_values(image, self.array, self.association)
         except MetaINRError as error:
             raise SeriesError(f"{self.where(step)} ({self.files[step]}): {error}") from error
         check_grid(image_grid(image, self.association), self.grid, self.where(step))
         return values
-
-
-def choose_array(
-    arrays: Sequence[tuple[str, str]], wanted: str | None, where: str
-) -> tuple[str, str]:
-    """(association, name) of the wanted array, or of the only one."""
-    names = ", ".join(f"{n} ({a})" for a, n in arrays) or "none"
-    matching = [pair for pair in arrays if wanted is None or pair[1] == wanted]
-    if not matching:
-        what = "no array" if wanted is None else f'no array "{wanted}"'
-        raise SeriesError(f"{where} has {what}; its arrays: {names}")
-    if wanted is None and len(matching) > 1:
-        raise SeriesError(f"{where} has several arrays: {names}; name one with --array")
-    return matching[0]
-
-
-def check_grid(found: Grid, expected: Grid, where: str) -> None:
-    """Raises SeriesError when a step's grid differs from the first step's."""
-    for name in ("dims", "start", "spacing", "origin", "direction"):
-        a, b = getattr(found, name), getattr(expected, name)
-        if not np.allclose(a, b, rtol=1e-6, atol=1e-12):
-            raise SeriesError(
-                f"{where}: its grid has {name} {a}, the first step's {b}; all steps need one grid"
-            )
 
 
 def open_vti_series(
@@ -249,13 +250,32 @@ def read_pvd(path: Path) -> tuple[list[Path], list[float]]:
 
 
 def write_image(image: Any, path: Path) -> None:
-    """Writes a ``vtkImageData`` as inline binary ``.vti``, which every ParaView reads."""
+    """Writes a ``vtkImageData`` as inline binary ``.vti``, which every ParaView reads.
+
+    ``path`` holds all of it or what it held before. Raises ArchiveError.
+    """
     writer = _vtk("vtkIOXML").vtkXMLImageDataWriter()
     writer.SetDataModeToBinary()
-    writer.SetWriteToOutputString(True)
     writer.SetInputData(image)
-    writer.Write()
-    write_atomically(path, writer.GetOutputString().encode())
+    try:
+        # VTK itself writes the file, block by block: the whole text would not fit into memory.
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            temporary = Path(folder, "image.vti")
+            writer.SetFileName(str(temporary))
+            with _problems(writer) as problems:
+                writer.Write()
+            if code := writer.GetErrorCode():
+                problems.insert(0, _vtk("vtkCommonMisc").vtkErrorCode.GetStringFromErrorCode(code))
+            if problems:
+                raise OSError(problems[0])
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+    except OSError as error:
+        raise ArchiveError(
+            f"{path} cannot be written: {error.strerror or error}; choose a writable folder with"
+            " enough room"
+        ) from error
 
 
 def write_pvd(path: Path, files: Sequence[str], times: Sequence[float]) -> None:

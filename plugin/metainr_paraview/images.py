@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from vtkmodules.vtkCommonDataModel import vtkDataObject, vtkImageData
 
 from metainr_core.errors import SeriesError
@@ -38,13 +37,3 @@ def grid_of(image: vtkImageData, association: str) -> Grid:
             " appended data, which this VTK cannot read: save the files with inline binary data)"
         )
     return image_grid(image, association)
-
-
-def values_of(image: vtkImageData, array: str, association: str) -> np.ndarray:
-    """A copy of one array ``(nz, ny, nx, components)`` in its own type. Raises MetaINRError.
-
-    A copy, because the pipeline may use the memory again for the next time step.
-    """
-    from metainr_core.vti import image_values
-
-    return image_values(image, array, association).copy()

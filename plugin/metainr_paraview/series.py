@@ -12,9 +12,9 @@ from vtkmodules.vtkCommonDataModel import vtkDataObject, vtkImageData
 from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline
 
 from metainr_core.errors import MetaINRError, SeriesError
-from metainr_core.series import Series
+from metainr_core.series import Series, check_grid
 
-from .images import grid_of, selected_array, values_of
+from .images import grid_of, selected_array
 
 _UPDATE_TIME = vtkStreamingDemandDrivenPipeline.UPDATE_TIME_STEP()
 
@@ -60,13 +60,15 @@ class PipelineSeries(Series):
     """All time steps of a filter's input: random access, one step in memory."""
 
     def __init__(self, algorithm: Any, upstream: Upstream, *, ignore_nonfinite: bool = False):
+        from metainr_core.vti import image_values
+
         self._upstream = upstream
         self._association, array = selected_array(algorithm)
         # Without time steps the input is one step: what it gives at the time asked for.
         self._requests = upstream.steps or (upstream.requested,)
         image = upstream.image(self._requests[0])
         grid = grid_of(image, self._association)
-        components = values_of(image, array, self._association).shape[3]
+        components = image_values(image, array, self._association).shape[3]
         # The view's time must not become the time of data that has none.
         key, info = vtkDataObject.DATA_TIME_STEP(), image.GetInformation()
         times = upstream.steps or (info.Get(key) if info.Has(key) else 0.0,)
@@ -91,13 +93,14 @@ class PipelineSeries(Series):
         return f"step {step} (time {self.times[step]:g}) of {self.name}"
 
     def _load(self, step: int) -> np.ndarray:
-        from metainr_core.vti import check_grid
+        from metainr_core.vti import image_values
 
         try:
             image = self._upstream.image(self._requests[step])
             grid = grid_of(image, self._association)
-            values = values_of(image, self.array, self._association)
+            values = image_values(image, self.array, self._association)
         except MetaINRError as error:
             raise SeriesError(f"{self.where(step)}: {error}") from error
         check_grid(grid, self.grid, self.where(step))
-        return values
+        # The pipeline may use the memory again; other types are copied when ``read`` converts them.
+        return values.copy() if values.dtype == np.float32 else values

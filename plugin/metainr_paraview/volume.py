@@ -114,16 +114,15 @@ class ArchiveSource(MetaINRFilter):
         device = self.values["Device"]
         key = (step, grid, device)
         if key not in self._images:
+            self._make_room(4 * grid.voxels * self._archive.components)
             values = self._archive.decode(step, grid, device=device, progress=progress)
             self._images[key] = make_image(values, grid, self._archive.array)
-            self._trim()
         self._images.move_to_end(key)
         return self._images[key]
 
-    def _trim(self) -> None:
-        """Forgets the images that were not used for longest; keeps at least one."""
-        while len(self._images) > 1:
-            size = sum(image.GetActualMemorySize() << 10 for image in self._images.values())
-            if len(self._images) <= _CACHED_IMAGES and size <= _CACHED_BYTES:
-                return
-            self._images.popitem(last=False)
+    def _make_room(self, size: int) -> None:
+        """Forgets the images that were not used for longest, before one of ``size`` bytes."""
+        kept = sum(image.GetActualMemorySize() << 10 for image in self._images.values())
+        while self._images and (len(self._images) >= _CACHED_IMAGES or kept + size > _CACHED_BYTES):
+            _, image = self._images.popitem(last=False)
+            kept -= image.GetActualMemorySize() << 10

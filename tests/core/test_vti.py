@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import importlib
 import itertools
+import resource
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,17 @@ def test_an_image_keeps_its_values() -> None:
     assert image.GetPointData().GetScalars().GetName() == "speed"
 
 
+def test_values_go_with_their_image() -> None:
+    """Else a whole volume stays in memory while the next one is computed."""
+    values = values_on(GRID).copy()
+    alive = weakref.ref(values)
+    image = vti.make_image(values, GRID, "speed")
+    del values
+    assert alive() is not None
+    del image
+    assert alive() is None
+
+
 def test_vectors_are_vectors_to_vtk() -> None:
     image = vti.make_image(values_on(GRID, 3), GRID, "velocity")
     assert image.GetPointData().GetVectors().GetName() == "velocity"
@@ -184,6 +197,23 @@ def test_several_arrays_need_a_name(tmp_path: Path) -> None:
         open_series(tmp_path / "a.vti")
     assert open_series(tmp_path / "a.vti", "heat").grid.association == "cell"
     assert open_series(tmp_path / "a.vti", "heat").grid.dims == (4, 3, 2)
+
+
+def test_only_the_array_that_is_asked_for_is_read(tmp_path: Path) -> None:
+    image = vti.make_image(values_on(GRID), GRID, "speed")
+    for name, data in (("heat", image.GetPointData()), ("speed", image.GetCellData())):
+        grid = GRID if name == "heat" else Grid((4, 3, 2), association="cell")
+        other = vti.make_image(values_on(grid), grid, name)
+        found = other.GetPointData().GetArray(name) or other.GetCellData().GetArray(name)
+        data.AddArray(found)
+    path = tmp_path / "a.vti"
+    vti.write_image(image, path)
+    assert vti.image_arrays(vti.read_image(path, "heat")) == [("point", "heat")]
+    both = [("point", "speed"), ("cell", "speed")]
+    assert vti.image_arrays(vti.read_image(path, "speed")) == both
+    # To say what there is.
+    assert len(vti.image_arrays(vti.read_image(path, "wind"))) == 3
+    assert len(vti.image_arrays(vti.read_image(path))) == 3
 
 
 def test_non_finite_values_are_located(tmp_path: Path) -> None:
@@ -282,6 +312,21 @@ def test_an_unwritable_place_is_reported(tmp_path: Path) -> None:
         write(tmp_path / "file" / "a.vti")
     with pytest.raises(MetaINRError, match="cannot be made"):
         vti.write_pvd(tmp_path / "file" / "run.pvd", [], [])
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "a.vti"
+    path.write_text("before")
+    vti.quieten()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(MetaINRError, match=r"a\.vti cannot be written: File too large; choose"):
+            write(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_times_are_written_exactly(tmp_path: Path) -> None:

@@ -209,6 +209,26 @@ def test_steps_are_decoded_once(decode: Any, monkeypatch: pytest.MonkeyPatch) ->
     assert decoded == [0, 1, 2, 3, 1, 2, 3]
 
 
+def test_images_make_room_before_the_next_is_decoded(
+    decode: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One image at a time where two are more than is kept."""
+    kept = []
+    original = Archive.decode
+
+    def count(self: Archive, step: int, *rest: Any, **more: Any) -> np.ndarray:
+        kept.append(len(decode._images))
+        return original(self, step, *rest, **more)
+
+    monkeypatch.setattr(Archive, "decode", count)
+    for time in (0.5, 1.0, 2.5):
+        decode.UpdateTimeStep(time)
+    assert kept == [0, 1, 2]
+    monkeypatch.setattr(volume, "_CACHED_BYTES", 0)
+    decode.UpdateTimeStep(3.0)
+    assert kept == [0, 1, 2, 0]
+
+
 def test_a_cached_step_stays_as_it_is(lab: Any, decode: Any, archive: Archive) -> None:
     import gc
 

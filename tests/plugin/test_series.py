@@ -55,8 +55,8 @@ def test_steps_can_be_read_in_any_order(lab: Any) -> None:
 
 def test_a_step_stays_as_it_was_when_another_is_read(lab: Any) -> None:
     def use(series: PipelineSeries) -> np.ndarray:
-        first = series._load(0)
-        series._load(3)
+        first = series.read(0)
+        series.read(3)
         return first
 
     np.testing.assert_array_equal(run(lab, lab.source(), use), lab.wave(lab.grid, lab.times[0]))
