@@ -1,7 +1,7 @@
 """Peak memory of `metainr pretrain`, `encode` and `decode` against what is promised.
 
-    python examples/benchmarks/memory.py [--sizes 128 256 384] [--dtype f4] [--brick-size N]
-                                         [--json FILE]
+    python examples/benchmarks/memory.py [--sizes 128 256 384] [--scales 1 2] [--dtype f4]
+                                         [--brick-size N] [--json FILE]
 
 Writes smooth series of two steps as inline-binary .vti, runs the commands on them, each in a
 process of its own, and prints a Markdown table. Sizes are in MB (10^6 bytes); a peak is the
@@ -90,25 +90,31 @@ def baselines() -> Iterator[dict[str, Any]]:
 
 
 def measure(
-    sizes: Sequence[int], folder: Path, *, dtype: str = "f4", network: Sequence[str] = ()
+    sizes: Sequence[int],
+    folder: Path,
+    *,
+    scales: Sequence[float] = (1, 2),
+    dtype: str = "f4",
+    network: Sequence[str] = (),
 ) -> Iterator[dict[str, Any]]:
     """One row per command and size: ``job``, ``size``, ``data_bytes`` (one step, for decode one
     decoded step), ``peak_bytes``, ``limit_bytes``, ``within``, ``seconds``.
 
-    ``folder`` takes the files. ``dtype``: of the series. ``network``: flags of the networks.
+    ``folder`` takes the files. ``scales``: of decode. ``dtype``: of the series. ``network``:
+    flags of the networks.
     """
     for size in sizes:
         series = write_series(folder, size, dtype)
         prior, archive = folder / f"{size}.safetensors", folder / f"{size}.minr"
-        step, decoded = np.dtype(dtype).itemsize * size**3, 4 * size**3
+        step = np.dtype(dtype).itemsize * size**3
         once = [series, "-o", prior, *PRETRAIN, *network]
         fit = [series, "-o", archive, "--prior", prior, *ENCODE]
         yield _row("pretrain", size, step, 3, 500e6, once)
         yield _row("encode", size, step, 3, 500e6, fit)
-        for scale in (1, 2):
-            out = folder / f"{size}_{scale}.pvd"
-            grown = [archive, "-o", out, "--scale", scale]
-            yield _row("decode", size * scale, decoded * scale**3, 1.5, 300e6, grown)
+        for scale in scales:
+            edge = round(scale * size)
+            grown = [archive, "-o", folder / f"decoded_{edge}.pvd", "--scale", scale]
+            yield _row("decode", edge, 4 * edge**3, 1.5, 300e6, grown)
 
 
 def _row(
@@ -141,6 +147,7 @@ def table_line(row: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256])
+    parser.add_argument("--scales", type=float, nargs="+", default=[1, 2], help="of decode")
     parser.add_argument("--dtype", default="f4", help="of the series, as NumPy calls it")
     parser.add_argument("--brick-size", help="0: one network for the whole volume")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -149,7 +156,13 @@ def main() -> None:
     rows = []
     print("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS), flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(options.sizes, Path(folder), dtype=options.dtype, network=network)
+        found = measure(
+            options.sizes,
+            Path(folder),
+            scales=options.scales,
+            dtype=options.dtype,
+            network=network,
+        )
         for row in chain(baselines(), found):
             rows.append(row)
             print(table_line(row), flush=True)
