@@ -76,13 +76,14 @@ class SirenConfig(_Config):
     ``brick_size``: edge of a brick in voxels, 0 for one network over the whole volume.
     ``hidden_layers``: products of width × width; the network is 3-width-width×hidden_layers-C.
     ``omega_0``: frequency of the sine (Sitzmann et al. 2020). ``first_scale``: range of the
-    first layer's random weights, relative to theirs.
+    first layer's random weights, relative to theirs; 0 takes it from the grid
+    (``siren.first_ranges``).
     """
 
     width: int = 64
     hidden_layers: int = 3
     omega_0: float = 30.0
-    first_scale: float = 0.5
+    first_scale: float = 0.0
     brick_size: int = 0
 
     def __post_init__(self) -> None:
@@ -90,7 +91,10 @@ class SirenConfig(_Config):
         _require(1 <= self.width <= 4096, "width", self.width, "1 to 4096")
         _require(0 <= self.hidden_layers <= 32, "hidden_layers", self.hidden_layers, "0 to 32")
         _finite_positive("omega_0", self.omega_0)
-        _finite_positive("first_scale", self.first_scale)
+        first = self.first_scale
+        _require(
+            0 <= first < math.inf, "first_scale", first, "0 (from the grid) or a finite number"
+        )
         size = self.brick_size
         _require(size == 0 or size >= 4, "brick_size", size, "0 (whole volume) or at least 4")
 
@@ -157,6 +161,7 @@ class PretrainConfig(_Config):
             rate,
             f"above 0, which outer={self.outer} needs",
         )
+        _finite_positive("learning_rate", self.learning_rate)
         _check_common(self)
 
     @classmethod
@@ -165,20 +170,27 @@ class PretrainConfig(_Config):
         return cls(**{**_preset(_PRETRAIN_PRESETS, name), **changes})
 
 
+# With init = previous: passes of a key frame, which a whole run of steps builds on, and the
+# learning rate between key frames (examples/benchmarks/RESULTS.md).
+KEY_EPOCHS = 4
+WARM_RATE = 3e-4
+
+
 @dataclass(frozen=True)
 class EncodeConfig(_Config):
     """How a time step is fitted.
 
     ``siren``: the network when there is no prior; None chooses it from the grid. ``epochs``
-    passes over all voxels in minibatches of ``batch_size`` voxels per network, at
-    ``learning_rate`` falling to 0 along a cosine (``schedule``). ``batch_size`` 0 takes what was
-    measured to be best: 1024 for one network, 128 for bricks. ``weight_decay`` is Muon's; -1
-    lets it grow with the length of the fit.
+    passes over the voxels in minibatches of ``batch_size`` voxels per network, at
+    ``learning_rate`` falling to 0 along a cosine (``schedule``); 0 takes for both what was measured
+    to be best (``resolved``). ``weight_decay`` is Muon's; -1 lets it grow with the length of the
+    fit. ``selection``: a pass of ``gradient`` draws as many voxels as there are, more often where
+    the values change (``sampling.gradient_shares``); ``all`` takes every voxel once.
     ``target_psnr``: stop when the PSNR over the series' range reaches this many dB (0: never);
     the passes are then spent in rounds of 1, 1, 2, 4 … each with its own decay. ``init``:
     ``meta`` or ``pretrained`` start from a prior of that kind, ``random`` from none, ``previous``
-    from the step before, with every ``key_interval``-th step starting from the prior (or from
-    random weights).
+    from the step before, except that every ``key_interval``-th step, a key frame, starts from the
+    prior (or from random weights) and takes ``KEY_EPOCHS`` times the passes.
     """
 
     siren: SirenConfig | None = None
@@ -186,9 +198,10 @@ class EncodeConfig(_Config):
     epochs: int = 4
     batch_size: int = 0
     optimizer: str = "muon"
-    learning_rate: float = 1e-3
+    learning_rate: float = 0.0
     weight_decay: float = -1.0
     schedule: str = "cosine"
+    selection: str = "gradient"
     target_psnr: float = 0.0
     key_interval: int = 8
     device: str = "auto"
@@ -201,19 +214,28 @@ class EncodeConfig(_Config):
         self._check_types()
         _one_of("init", self.init, ("meta", "pretrained", "random", "previous"))
         _one_of("schedule", self.schedule, ("cosine", "constant"))
+        _one_of("selection", self.selection, ("gradient", "all"))
         for name in ("epochs", "key_interval"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         _require(self.batch_size >= 0, "batch_size", self.batch_size, "0 (chosen) or more")
+        rate = self.learning_rate
+        _require(0 <= rate < math.inf, "learning_rate", rate, "0 (chosen) or a finite number above")
         decay = self.weight_decay
         _require(decay == -1 or decay >= 0, "weight_decay", decay, "-1 (chosen) or at least 0")
         target = self.target_psnr
         _require(math.isfinite(target) and target >= 0, "target_psnr", target, "0 (none) or more")
         _check_common(self)
 
-    def resolved(self, bricks: int) -> EncodeConfig:
-        """With the batch size chosen for this number of networks per volume."""
-        batch_size = self.batch_size or (1024 if bricks == 1 else 128)
-        return dataclasses.replace(self, batch_size=batch_size)
+    def resolved(self, bricks: int, width: int, *, warm: bool = False) -> EncodeConfig:
+        """With batch size and learning rate chosen for networks of this width and number.
+
+        A minibatch of one network grows with its width, as the optimizer's share of the work
+        does. ``warm``: for a start from the neighbouring step, which is near its goal.
+        """
+        batch_size = self.batch_size or (8 * width if bricks == 1 else 128)
+        rate = 6e-4 if bricks == 1 and self.optimizer == "muon" else 1e-3
+        rate = self.learning_rate or (WARM_RATE if warm else rate)
+        return dataclasses.replace(self, batch_size=batch_size, learning_rate=rate)
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> EncodeConfig:
@@ -225,7 +247,6 @@ def _check_common(config: PretrainConfig | EncodeConfig) -> None:
     _one_of("optimizer", config.optimizer, OPTIMIZERS)
     _one_of("device", config.device, DEVICES)
     _one_of("precision", config.precision, PRECISIONS)
-    _finite_positive("learning_rate", config.learning_rate)
     _require(0 <= config.seed < 2**31, "seed", config.seed, "0 to 2147483647")
 
 
@@ -261,6 +282,7 @@ _ENCODE_PRESETS: dict[str, dict[str, Any]] = {
         "optimizer": "adam",
         "learning_rate": 1e-5,
         "schedule": "constant",
+        "selection": "all",
         "precision": "fp32",
     },
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import operator
 import time
@@ -14,13 +15,13 @@ import torch
 from torch import Tensor
 
 from .archive import Archive
-from .config import EncodeConfig
+from .config import KEY_EPOCHS, EncodeConfig
 from .decode import decode_grid
 from .device import find_device, find_dtype
 from .errors import ArchiveError, PriorError, SeriesError, SettingsError
 from .fitting import Fitting
 from .hashing import fingerprint
-from .layout import BrickLayout, choose_siren
+from .layout import choose_siren
 from .metrics import Errors, psnr
 from .pretraining import check_prior
 from .prior import Prior
@@ -34,8 +35,8 @@ _SCAN_SHARE = 0.05  # of the progress bar, for the first reading of the series
 _GPU_ACTIVATIONS = 1 << 22
 # Float32 volumes that are fitted together.
 _GROUP_BYTES = 1 << 26
-# Mean squared error that decoding in bf16 may add: 0.05 dB.
-_BF16_LOSS = 10 ** (0.05 / 10)
+# Mean squared error that decoding in bf16 may add, 0.05 dB, and planes on which that is judged.
+_BF16_LOSS, _JUDGED_PLANES = 10 ** (0.05 / 10), 4
 
 
 def encode(
@@ -65,7 +66,6 @@ def encode(
         check_prior(prior, series, siren)
         siren = prior.siren_config
     siren = siren or choose_siren(series.grid, series.components)
-    config = config.resolved(BrickLayout.of(series.grid.dims, siren.brick_size).bricks)
     scans = series.scan(lambda f, m: progress(_SCAN_SHARE * f, m))
     series_range = Range.union(s.range for s in scans)
     header = Header(
@@ -210,19 +210,28 @@ class _Fitter:
         self.dtype = find_dtype(self.config.precision, self.device)
         self.layout = self.archive.layout
 
+    def fit_config(self, step: int) -> EncodeConfig:
+        """The settings that a step is fitted with, everything chosen."""
+        config, width = self.config, self.archive.header.siren.width
+        if config.init == "previous":
+            key = step % config.key_interval == 0
+            chosen = config.resolved(self.layout.bricks, width, warm=not key)
+            return dataclasses.replace(chosen, epochs=config.epochs * (KEY_EPOCHS if key else 1))
+        return config.resolved(self.layout.bricks, width)
+
     def steps_at_once(self) -> int:
         """As many as give every core a network, or a GPU enough to do, without much memory."""
         grid, header = self.archive.grid, self.archive.header
         if self.device.type == "cuda":
             points = _GPU_ACTIVATIONS // header.siren.width
-            wanted = points // (self.config.batch_size * self.layout.bricks)
+            wanted = points // (self.fit_config(0).batch_size * self.layout.bricks)
         else:
             wanted = -(-torch.get_num_threads() // self.layout.bricks)
         return max(min(wanted, _GROUP_BYTES // (4 * grid.voxels * header.components)), 1)
 
     def settings_digest(self, step: int) -> str:
         """Fingerprint of all that the step's weights depend on, except the device."""
-        settings = self.config.to_json()
+        settings = self.fit_config(step).to_json()
         settings.update(siren=None, device=None)
         prior = self.prior.digest if self.prior else None
         chain = []
@@ -260,7 +269,8 @@ class _Fitter:
         started = time.perf_counter()
         bricks = self.layout.bricks
         shape = self.layout.brick_shape
-        fitting = Fitting(self.config, shape, bricks, self.dtype, self._mse_wanted())
+        config = self.fit_config(steps[0])
+        fitting = Fitting(config, shape, bricks, self.dtype, self._mse_wanted())
         siren, passes = fitting.fit(siren, values, self.progress)
         siren = siren.to(torch.device("cpu"))  # waits for a GPU
         seconds = (time.perf_counter() - started) / len(varying)
@@ -277,7 +287,7 @@ class _Fitter:
         if not math.isfinite(errors.mean_squared):
             raise SettingsError(
                 f"{self.series.where(step)}: the fit diverged; lower learning_rate"
-                f" ({self.config.learning_rate:g})"
+                f" ({self.fit_config(step).learning_rate:g})"
             )
         step_range = self.scans[step].range
         record = self.archive.write_step(
@@ -308,9 +318,9 @@ class _Fitter:
             return self._neighbour(step - 1)
         if self.prior is not None:
             return self.prior.siren.repeat(bricks)
-        header = self.archive.header
+        siren, components = self.archive.header.siren, self.archive.components
         generator = random_generator(self.config.seed, step)
-        return initialize(header.siren, bricks, header.components, generator)
+        return initialize(siren, bricks, components, generator, self.layout.brick_shape)
 
     def _neighbour(self, step: int) -> Siren:
         if step in self.last:
@@ -342,22 +352,29 @@ class _Fitter:
     def _errors(self, siren: Siren, volume: np.ndarray) -> tuple[str, Errors]:
         """Of what decode will return on the device it takes by default, and in which precision.
 
-        That is bf16 where training's is and nothing is lost by it.
+        That is bf16 where training's is and nothing is lost by it, judged on some planes.
         """
-        positions = self.archive.grid.index_coordinates(self.archive.grid)
-        centre, half = self.archive.header.value_range.scale()
         siren = siren.to(self.device)
-
-        def errors(dtype: torch.dtype) -> Errors:
-            decoded = decode_grid(siren, self.layout, positions, centre, half, dtype=dtype)
-            return Errors.between(volume, decoded)
-
-        exact = errors(torch.float32)
+        precision = "fp32"
         if self.dtype == torch.bfloat16:
-            fast = errors(torch.bfloat16)
+            planes = np.unique(np.linspace(0, len(volume) - 1, _JUDGED_PLANES).astype(int))
+            exact = self._errors_of_planes(siren, volume, planes, torch.float32)
+            fast = self._errors_of_planes(siren, volume, planes, torch.bfloat16)
             if fast.mean_squared <= _BF16_LOSS * exact.mean_squared:
-                return "bf16", fast
-        return "fp32", exact
+                precision = "bf16"
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        return precision, self._errors_of_planes(siren, volume, None, dtype)
+
+    def _errors_of_planes(
+        self, siren: Siren, volume: np.ndarray, planes: np.ndarray | None, dtype: torch.dtype
+    ) -> Errors:
+        """Errors in planes of constant z; None: in all."""
+        x, y, z = self.archive.grid.index_coordinates(self.archive.grid)
+        if planes is not None:
+            z, volume = z[planes], volume[planes]
+        centre, half = self.archive.header.value_range.scale()
+        decoded = decode_grid(siren, self.layout, (x, y, z), centre, half, dtype=dtype)
+        return Errors.between(volume, decoded)
 
 
 def _constant(siren: Siren, step_range: Range, value_range: Range) -> Siren:

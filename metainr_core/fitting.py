@@ -12,17 +12,23 @@ from . import fused
 from .config import EncodeConfig
 from .device import in_parts
 from .optim import Descent, cosine
-from .sampling import coordinates
+from .sampling import coordinates, gradient_shares, systematic_draws
 from .series import Progress
 from .siren import Siren, mean_squared_errors
 from .training import Samples, Trainer, random_generator
 
-# Activations of one layer in one minibatch; more networks than that are fitted in turn.
-_ACTIVATIONS = {"cpu": 1 << 24, "cuda": 1 << 27}
+# More networks are fitted in turn. PyTorch keeps a minibatch's activations (of one layer), and
+# drawing voxels takes 60 bytes each for a moment.
+_ACTIVATIONS = {"cpu": 1 << 22, "cuda": 1 << 27}
+_VOXELS = {"cpu": 1 << 21, "cuda": 1 << 26}
+# A single network of more voxels than that takes each once: the memory again.
+_DRAWN_VOXELS = 1 << 22
 # Voxels between two reports of progress: a fraction of a second.
 _REPORT_EVERY = 1 << 20
 # Voxels of a volume, and at least of each network, that tell whether a target is reached.
 _CHECK_VOXELS, _CHECK_EACH = 1 << 16, 64
+# Multiples of it, modulo 1, fall evenly.
+_GOLDEN = (5**0.5 - 1) / 2
 # A sample can look better than the whole; 0.1 dB.
 _MARGIN = 10 ** (-0.1 / 10)
 
@@ -93,10 +99,13 @@ class Fitting:
         self, siren: Siren, values: Tensor, spent: int, epochs: int, progress: Progress
     ) -> Tensor:
         """The weights ``(networks, parameters)`` after some passes, in parts that fit in memory."""
-        width, networks = siren.weights[0].shape[2], siren.networks
-        limit = _ACTIVATIONS[values.device.type] // (self.config.batch_size * width)
+        networks, kind = siren.networks, values.device.type
+        limit = _VOXELS[kind] // values.shape[1]
         if fused.serves(values.device, self.dtype):
-            limit = networks  # it keeps no activations
+            limit = max(limit, torch.get_num_threads())
+        else:
+            width = siren.weights[0].shape[2]
+            limit = min(limit, _ACTIVATIONS[kind] // (self.config.batch_size * width))
         result: list[Tensor] = []
 
         def descend(part: slice) -> None:
@@ -119,10 +128,13 @@ class Fitting:
         total, done = epochs * batches, 0
         decay = config.weight_decay if config.weight_decay >= 0 else chosen_decay(config, total)
         samples = Samples(values, self.brick_shape)
+        shares = None
+        if config.selection == "gradient" and voxels <= _DRAWN_VOXELS:
+            shares = gradient_shares(values, self.brick_shape)
         trainer = Trainer(siren, samples, config.optimizer, self.dtype, decay)
         size = max(_REPORT_EVERY // (config.batch_size * siren.networks), 1)
         for epoch in range(spent, spent + epochs):
-            for index in self._order(voxels, batches, epoch, values.device).split(size, dim=1):
+            for index in self._order(samples, shares, batches, epoch).split(size, dim=1):
                 progress(done / total, f"pass {epoch + 1} of {config.epochs}")
                 steps = range(done, done + index.shape[1])
                 cosines = config.schedule == "cosine"
@@ -131,15 +143,23 @@ class Fitting:
                 done += len(steps)
         return trainer.weights
 
-    def _order(self, voxels: int, batches: int, epoch: int, device: torch.device) -> Tensor:
-        """All voxels in random order as minibatches of one size, ``(1, batches, size)`` int32.
+    def _order(self, samples: Samples, shares: Tensor | None, batches: int, epoch: int) -> Tensor:
+        """The voxels of a pass as minibatches of one size, ``(N or 1, batches, size)`` int32.
 
-        Where the voxels do not divide evenly, a few come twice.
+        All in random order, a few of them twice where they do not divide evenly; or as many
+        draws by ``shares``.
         """
+        voxels, device = samples.values.shape[1], samples.values.device
         generator = random_generator(self.config.seed, epoch, device=device)
-        order = torch.randperm(voxels, generator=generator, dtype=torch.int32, device=device)
-        missing = -voxels % batches
-        return torch.cat([order, order[:missing]]).view(1, batches, -1)
+        draws = -(-voxels // batches) * batches
+        order = torch.randperm(draws, generator=generator, dtype=torch.int32, device=device)
+        if shares is None:
+            order[order >= voxels] -= voxels
+            index = order[None]
+        else:
+            offset = (epoch * _GOLDEN) % 1
+            index = systematic_draws(shares, order.long(), offset)
+        return index.view(len(index), batches, -1)
 
     @torch.no_grad()
     def _estimate(self, siren: Siren, values: Tensor) -> Tensor:

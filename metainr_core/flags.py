@@ -19,6 +19,7 @@ _CHOICES = {
     "outer": ("reptile", "fomaml", "maml", "pooled"),
     "optimizer": settings.OPTIMIZERS,
     "schedule": ("cosine", "constant"),
+    "selection": ("gradient", "all"),
     "init": ("meta", "pretrained", "random", "previous"),
     "device": settings.DEVICES,
     "precision": settings.PRECISIONS,
@@ -41,8 +42,10 @@ _HELP = {
     "init": "what a step starts from (default: the prior's kind, or random without one)",
     "epochs": "passes over all voxels of a step, at most",
     "schedule": "how the learning rate falls",
+    "selection": "voxels of a pass: as many, but more where values change; or each once",
     "target_psnr": "stop at this PSNR over the series' range, in dB",
-    "key_interval": "with init previous: every N-th step starts from the prior",
+    "key_interval": "with init previous: every N-th step starts from the prior, and takes"
+    f" {settings.KEY_EPOCHS} times the passes",
     "device": "where to compute",
     "precision": "of the products in training",
     "seed": "of every random draw",
@@ -51,7 +54,8 @@ _HELP = {
 
 # What the defaults that stand for no number mean.
 _CHOSEN: dict[str, dict[Any, str]] = {
-    "batch_size": {0: "0, which takes 1024, or 128 with bricks"},
+    "batch_size": {0: "0, which takes 8 times the width, or 128 with bricks"},
+    "learning_rate": {0.0: "0, which takes 6e-4, or 1e-3 with bricks"},
     "weight_decay": {-1.0: "-1, which lets it grow with the length of the fit"},
     "target_psnr": {0.0: "0, none"},
 }

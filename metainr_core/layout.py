@@ -136,8 +136,7 @@ def choose_siren(
         hidden_layers = 3
     if omega_0 is None:
         omega_0 = 30.0
-    # A brick shows a part of the volume's frequencies.
-    first_scale = base.first_scale if base else 0.5 if whole else 0.25
+    first_scale = base.first_scale if base else 0.0
 
     def shape(chosen: int) -> SirenConfig:
         return SirenConfig(chosen, hidden_layers, omega_0, first_scale, brick_size)

@@ -16,26 +16,30 @@ from torch import Tensor
 
 from .siren import Siren
 
+# x becomes a x + b x³ + c x⁵ for every singular value x. The coefficients are those of Jordan et
+# al. 2024, who iterate five times; four give fits as good (examples/benchmarks/RESULTS.md). Also
+# in fused/optimizer.h.
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+ITERATIONS = 4
+
 
 def cosine(progress: float, floor: float = 0.0) -> float:
     """Learning-rate factor from 1 at ``progress`` 0 to ``floor`` at 1, along half a cosine."""
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
 
 
-def orthogonalize(
-    matrices: Tensor, iterations: int = 5, dtype: torch.dtype = torch.float32
-) -> Tensor:
-    """The nearest semi-orthogonal matrices, roughly, of a batch ``(N, n, n)``; by products in
-    ``dtype``.
+def orthogonalize(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The nearest semi-orthogonal matrices, roughly, of a batch ``(N, n, n)``.
 
-    Newton–Schulz iteration with the quintic coefficients of Jordan et al. 2024 (Muon), which
-    brings singular values near 1 without reaching it.
+    Newton–Schulz iteration on the matrices over their Frobenius norms, with products in
+    ``dtype``; it brings singular values near 1 without reaching it.
     """
+    a, b, c = NEWTON_SCHULZ
     x = (matrices / (matrices.flatten(1).norm(dim=1)[:, None, None] + 1e-12)).to(dtype)
-    for _ in range(iterations):
+    for _ in range(ITERATIONS):
         gram = torch.bmm(x.mT, x)
-        step = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
-        x = torch.baddbmm(x, x, step, beta=3.4445)
+        step = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, x, step, beta=a)
     return x.float()
 
 

@@ -84,7 +84,9 @@ def _start(
         found = Prior.load(path)
         if found.fingerprint == identity and (found.finished or found.kind == "meta"):
             return found
-    start = initialize(siren_config, 1, series.components, random_generator(config.seed))
+    generator = random_generator(config.seed)
+    shape = samples.brick_shape
+    start = initialize(siren_config, 1, series.components, generator, shape)
     return Prior(
         siren=start,
         siren_config=siren_config,

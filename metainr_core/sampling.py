@@ -1,4 +1,4 @@
-"""Which voxels the prior is learned from, and coordinates of voxels."""
+"""Which voxels the prior and the fits are learned from, and coordinates of voxels."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from .series import Progress, Range, Series
 
 # Voxels per task, at least, where the budget has as many.
 TASK_VOXELS = 4096
+# Share of a fit's draws that go where the values change; the rest goes everywhere alike.
+GRADIENT_SHARE = 0.5
 
 
 def coordinates(index: Tensor, shape: tuple[int, int, int]) -> Tensor:
@@ -32,6 +34,44 @@ def coordinates(index: Tensor, shape: tuple[int, int, int]) -> Tensor:
         for axis, n in zip(axes, (nx, ny, nz), strict=True)
     ]
     return torch.stack(columns, dim=-1)
+
+
+def gradient_shares(values: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """How large a share of a fit's draws each voxel gets, ``(N, n)`` float32, rows adding to 1.
+
+    ``values`` ``(N, n, components)`` of bricks of ``shape`` (nz, ny, nx). ``GRADIENT_SHARE`` of
+    the draws follow the size of the local gradient, the root of the summed squares of all
+    differences to the neighbours along the axes: a small part of the voxels, at fronts and
+    shear layers, holds most of the squared error (examples/benchmarks/RESULTS.md).
+    """
+    bricks = values.unflatten(1, shape)
+    squares = torch.zeros(bricks.shape[:-1], device=values.device)
+    for axis in (1, 2, 3):
+        steps = bricks.diff(dim=axis).square_().sum(-1)
+        count = bricks.shape[axis]
+        squares.narrow(axis, 0, count - 1).add_(steps)
+        squares.narrow(axis, 1, count - 1).add_(steps)
+    shares = squares.flatten(1).sqrt_()
+    total = shares.sum(1, keepdim=True)
+    # A brick without any gradient is drawn from evenly.
+    shares.mul_(GRADIENT_SHARE / total.clamp_min(1e-30))
+    return shares.add_((1 - shares.sum(1, keepdim=True)) / shares.shape[1])
+
+
+def systematic_draws(shares: Tensor, order: Tensor, offset: float) -> Tensor:
+    """Voxel numbers ``(N, draws)`` int32: voxel i about ``draws × shares[:, i]`` times.
+
+    ``shares`` ``(N, n)``; ``order``, a permutation of the draws, is the same for all rows;
+    ``offset`` in [0, 1) decides which voxels get the rounding (systematic resampling).
+    """
+    draws = len(order)
+    edges = (shares.double().cumsum(1) * draws + offset).floor_().long()
+    edges[:, -1] = draws
+    counts = edges.diff(dim=1, prepend=torch.zeros_like(edges[:, :1]))
+    numbers = torch.arange(shares.shape[1], dtype=torch.int32, device=shares.device)
+    size = draws * len(shares)
+    sorted_draws = numbers.repeat(len(shares)).repeat_interleave(counts.flatten(), output_size=size)
+    return sorted_draws.view(-1, draws)[:, order]
 
 
 @dataclass(frozen=True)
@@ -68,27 +108,33 @@ def draw_samples(
     total = series.grid.voxels * len(series)
     draws = config.outer_steps * config.inner_steps * config.batch_size * (config.tasks or total)
     budget = int(min(config.fraction * total, draws) / len(steps))
-    indices: list[Tensor] = []
-    kept: list[np.ndarray] = []
+    index, values = torch.empty(0), np.empty(0)
     ranges: list[Range] = []
     for count, step in enumerate(steps):
         progress(count / len(steps), f"sampling step {step + 1} of {len(series)}")
         volume = series.read(step)
         ranges.append(Range.of(volume))
         if config.sampling == "lattice":
-            bricks, index = _lattice(layout, config.lambda_s)
+            bricks, drawn = _lattice(layout, config.lambda_s)
         else:
-            bricks, index = _random(layout, budget, generator)
-        kept.append(layout.split(volume)[bricks[:, None].numpy(), index.numpy()])
-        indices.append(index)
-    values = np.concatenate(kept)
+            bricks, drawn = _random(layout, budget, generator)
+        tasks = len(bricks)
+        if count == 0:
+            # Every step gives as many. Of a long series they are large: no list to join.
+            index = torch.empty((len(steps) * tasks, drawn.shape[1]), dtype=torch.int32)
+            values = np.empty((*index.shape, series.components), np.float32)
+        part = slice(count * tasks, (count + 1) * tasks)
+        index[part] = drawn
+        values[part] = layout.split(volume)[bricks[:, None].numpy(), drawn.numpy()]
+        del volume  # before the next is read
     lattice = config.sampling == "lattice"
     value_range = series.value_range(progress) if lattice else Range.union(ranges)
     centre, half = value_range.scale()
-    normalised = torch.from_numpy((values - centre) / half)
+    values -= centre
+    values /= half
     # Bricks share voxels, so that a little more than all may have been counted.
     share = min(1.0, values[..., 0].size / total)
-    return TaskSamples(torch.cat(indices), normalised, layout.brick_shape, value_range, share)
+    return TaskSamples(index, torch.from_numpy(values), layout.brick_shape, value_range, share)
 
 
 def _lattice(layout: BrickLayout, spacing: int) -> tuple[Tensor, Tensor]:

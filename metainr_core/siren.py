@@ -82,23 +82,42 @@ class Siren:
 
 
 def initialize(
-    config: SirenConfig, networks: int, components: int, generator: torch.Generator
+    config: SirenConfig,
+    networks: int,
+    components: int,
+    generator: torch.Generator,
+    shape: tuple[int, int, int] = (1, 1, 1),
 ) -> Siren:
     """Random weights for ``networks`` SIRENs from 3 coordinates to ``components`` values.
 
-    Hidden weights are uniform in ±sqrt(6 / n) / omega_0 and first-layer weights in
-    ±first_scale / 3 (Sitzmann et al. 2020, section 3.2, has first_scale = 1).
+    ``shape``: (nz, ny, nx) voxels of what one network learns. Hidden weights are uniform in
+    ±sqrt(6 / n) / omega_0 and first-layer weights in ±``first_ranges`` / 3.
     """
     sizes = [3] + [config.width] * (config.hidden_layers + 1) + [components]
     weights, biases = [], []
     for layer, (inputs, outputs) in enumerate(pairwise(sizes)):
-        first = config.first_scale / inputs
-        bound = math.sqrt(6 / inputs) / config.omega_0 if layer else first
+        bound = torch.tensor(math.sqrt(6 / inputs) / config.omega_0)
+        if layer == 0:
+            bound = torch.tensor(first_ranges(config, shape))[:, None] / inputs
         draw = torch.rand(networks, inputs + 1, outputs, generator=generator) * 2 - 1
         weights.append(draw[:, :inputs] * bound)
         # PyTorch's default bias range, which the published SIREN code leaves in place.
         biases.append(draw[:, inputs:] * (1 / math.sqrt(inputs)))
     return Siren(weights, biases, config.omega_0)
+
+
+def first_ranges(config: SirenConfig, shape: tuple[int, int, int]) -> tuple[float, ...]:
+    """Ranges of the first layer's weights for x, y, z, relative to those of Sitzmann et al. 2020.
+
+    ``first_scale`` for all, or, if that is 0, in proportion to the voxels along each axis, so
+    that a thin axis does not start with frequencies that its few voxels cannot have; at most 1.
+    """
+    if config.first_scale:
+        return (config.first_scale,) * 3
+    # A brick shows a part of the volume's frequencies.
+    cube = 0.25 if config.brick_size else 0.5
+    mean = math.prod(shape) ** (1 / 3)
+    return tuple(min(cube * n / mean, 1.0) for n in reversed(shape))
 
 
 def forward(siren: Siren, coordinates: Tensor) -> Tensor:

@@ -6,10 +6,8 @@ implementation saves or adds is then seen in its rate.
 
 from __future__ import annotations
 
-import inspect
-
 from metainr_core import SirenConfig
-from metainr_core.optim import orthogonalize
+from metainr_core.optim import ITERATIONS
 
 
 def weight_products(siren: SirenConfig, components: int = 1) -> int:
@@ -30,5 +28,4 @@ def decoding(siren: SirenConfig, components: int = 1) -> int:
 
 def orthogonalizing(siren: SirenConfig) -> int:
     """Operations per network and minibatch of Muon's iteration, three products each time."""
-    iterations = inspect.signature(orthogonalize).parameters["iterations"].default
-    return 2 * 3 * iterations * siren.hidden_layers * siren.width**3
+    return 2 * 3 * ITERATIONS * siren.hidden_layers * siren.width**3

@@ -28,9 +28,9 @@ from metainr_core import (
 )
 
 WHOLE = SirenConfig(width=128, hidden_layers=3)
-SMALL = SirenConfig(width=14, hidden_layers=3, first_scale=0.25, brick_size=32)
-LARGE = SirenConfig(width=38, hidden_layers=4, first_scale=0.25, brick_size=64)
-DEFAULT = SirenConfig(width=20, hidden_layers=3, first_scale=0.25, brick_size=32)
+SMALL = SirenConfig(width=14, hidden_layers=3, brick_size=32)
+LARGE = SirenConfig(width=38, hidden_layers=4, brick_size=64)
+DEFAULT = SirenConfig(width=20, hidden_layers=3, brick_size=32)
 COLUMNS = "layout", "weights", "init", "pretrain s", "epochs", "fit s", "PSNR dB", "seam / inside"
 
 # Network, whether it starts from a prior, how it is fitted. What is not given is the default.
@@ -78,7 +78,7 @@ def main(path: str, step: int | None) -> None:
             seam = seam_ratio(archive, step, original)
         bricks = archive.layout.bricks
         layout = f"{bricks} × {siren.width}×{siren.hidden_layers}"
-        batch = config.resolved(bricks).batch_size
+        batch = config.resolved(bricks, archive.header.siren.width).batch_size
         cells = (
             layout,
             str(bricks * siren.parameters(series.components)),

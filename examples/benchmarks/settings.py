@@ -9,7 +9,7 @@ from metainr_core import SirenConfig
 
 def brick(width: int) -> SirenConfig:
     """Bricks of 32³ with two hidden layers."""
-    return SirenConfig(width, hidden_layers=2, first_scale=0.25, brick_size=32)
+    return SirenConfig(width, hidden_layers=2, brick_size=32)
 
 
 @dataclass(frozen=True)

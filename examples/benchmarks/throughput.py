@@ -143,7 +143,7 @@ def _fits(
         loop.append(points / min(clock, wall))
         whole.append(points / wall)
     bricks = archive.layout.bricks
-    batch = config.resolved(bricks).batch_size
+    batch = config.resolved(bricks, archive.header.siren.width).batch_size
     minibatches = bricks * -(-_voxels(archive.layout) // batch)
     extra = minibatches * arithmetic.orthogonalizing(archive.header.siren)
     return archive, {

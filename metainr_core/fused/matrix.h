@@ -30,7 +30,21 @@ class Buffer {
   T* data_ = nullptr;
 };
 
-// rows × columns, columns a multiple of LANES, rows of 2. In bfloat16 it is kept twice: ``rows``
+// rows × columns, columns a multiple of LANES.
+template <class Format>
+class Rows {
+ public:
+  Rows(int rows, int columns) : columns_(columns), elements_(size_t(rows) * columns) {}
+
+  Vec get(int r, int c) const { return Format::get(elements_ + size_t(r) * columns_ + c); }
+  void put(int r, int c, Vec v) { Format::put(elements_ + size_t(r) * columns_ + c, v); }
+
+ private:
+  int columns_;
+  Buffer<typename Format::Element> elements_;
+};
+
+// The same as a factor of products; the number of rows is even. In bfloat16 it is kept twice: ``rows``
 // holds neighbouring columns in one unit, ``pairs`` neighbouring rows. Floats need no pairs.
 template <class Format>
 class Matrix {

@@ -33,19 +33,18 @@ class Orthogonalizer {
     const int rows = padded(width, 8);
     const int units = padded(width, Format::PER_UNIT) / Format::PER_UNIT;
     const auto zero = [](int, int) { return Vec{}; };
-    for (int iteration = 0; iteration < 5; iteration++) {
+    for (int iteration = 0; iteration < ITERATIONS; iteration++) {
       for (int r = 0; r < rows; r += 2)
         for (int c = 0; c < columns_; c += LANES)
           x_.put(r, c, load(x + r * columns_ + c), load(x + (r + 1) * columns_ + c));
       product(transposed(x_), x_, rows, units, zero,
               [&](int r, int c, Vec v, Vec w) { gram_.put(r, c, v, w); });
       product(rows_of(gram_), gram_, rows, units, zero, [&](int r, int c, Vec v, Vec w) {
-        step_.put(r, c, 2.0315f * v - 4.7750f * gram_.get(r, c),
-                  2.0315f * w - 4.7750f * gram_.get(r + 1, c));
+        step_.put(r, c, C * v + B * gram_.get(r, c), C * w + B * gram_.get(r + 1, c));
       });
       product(
           rows_of(x_), step_, rows, units,
-          [&](int r, int c) { return 3.4445f * load(x + r * columns_ + c); },
+          [&](int r, int c) { return A * load(x + r * columns_ + c); },
           [&](int r, int c, Vec v, Vec w) {
             store(x + r * columns_ + c, v);
             store(x + (r + 1) * columns_ + c, w);
@@ -54,6 +53,10 @@ class Orthogonalizer {
   }
 
  private:
+  // NEWTON_SCHULZ and ITERATIONS of optim.py.
+  static constexpr float A = 3.4445f, B = -4.7750f, C = 2.0315f;
+  static constexpr int ITERATIONS = 4;
+
   int columns_;
   Matrix<Format> x_, gram_, step_;
 };

@@ -108,7 +108,8 @@ class Block {
   }
 
   const Network<Format>& net;
-  std::vector<Matrix<Format>> sines, cosines;
+  std::vector<Matrix<Format>> sines;
+  std::vector<Rows<Format>> cosines;
   Matrix<Format> delta;
 
   Matrix<Format>& sine(int layer) { return sines[layer % sines.size()]; }
@@ -117,7 +118,9 @@ class Block {
   void activate(int layer, int p, int c, Vec first, Vec second) {
     const Phase a(first), b(second);
     sine(layer).put(p, c, a.sine(), b.sine());
-    if (!cosines.empty()) cosines[layer].put(p, c, a.cosine(), b.cosine());
+    if (cosines.empty()) return;
+    cosines[layer].put(p, c, a.cosine());
+    cosines[layer].put(p + 1, c, b.cosine());
   }
 
   // All layers from the second on.
@@ -191,7 +194,7 @@ class Gradients {
           rows_of(block.delta), net.hidden_transposed[l - 1], POINTS, net.units(),
           [](int, int) { return Vec{}; },
           [&](int p, int c, Vec v, Vec w) {
-            const Matrix<Format>& cosine = block.cosines[l - 1];
+            const Rows<Format>& cosine = block.cosines[l - 1];
             take(next_, l - 1, p, c, v * cosine.get(p, c), w * cosine.get(p + 1, c));
           });
       std::swap(block.delta, next_);
@@ -223,7 +226,7 @@ class Gradients {
           v += e * weight;
           w += f * weight;
         }
-        const Matrix<Format>& cosine = block.cosines[top];
+        const Rows<Format>& cosine = block.cosines[top];
         take(block.delta, top, p, c, v * cosine.get(p, c), w * cosine.get(p + 1, c));
       }
   }

@@ -22,7 +22,7 @@ COLUMNS = {
 @properties(
     ArchiveFile="", PriorFile="", Preset="default", Init="meta", KeyInterval=8, **NETWORK,
     Epochs=-1, TargetPSNR=0.0, BatchSize=-1, Optimizer=PRESET, LearningRate=-1.0,
-    Schedule=PRESET, WeightDecay=-1.0, Precision=PRESET, Device="auto", Seed=0,
+    Schedule=PRESET, Selection=PRESET, WeightDecay=-1.0, Precision=PRESET, Device="auto", Seed=0,
     IgnoreNonfinite=0, Overwrite=0,
 )  # fmt: skip
 class MetaINREncode(TableFilter):

@@ -112,9 +112,12 @@ def test_parameters_are_counted_as_they_are(layers: int, components: int) -> Non
     assert siren.bytes == 2 * 4 * config.parameters(components)
 
 
-def test_what_is_left_open_suits_the_number_of_networks() -> None:
-    one, many = EncodeConfig().resolved(1), EncodeConfig().resolved(64)
+def test_what_is_left_open_suits_the_networks() -> None:
+    one, many = EncodeConfig().resolved(1, 64), EncodeConfig().resolved(64, 20)
     assert one.batch_size > many.batch_size > 0
-    asked = EncodeConfig(batch_size=7)
-    assert asked.resolved(1) == asked.resolved(64) == asked
-    assert one.resolved(64) == one
+    assert EncodeConfig().resolved(1, 256).batch_size > one.batch_size
+    warm = EncodeConfig().resolved(1, 64, warm=True)
+    assert 0 < warm.learning_rate < one.learning_rate < many.learning_rate
+    asked = EncodeConfig(batch_size=7, learning_rate=0.5)
+    assert asked.resolved(1, 64) == asked.resolved(64, 20, warm=True) == asked
+    assert one.resolved(64, 20, warm=True) == one

@@ -10,7 +10,8 @@ from metainr_core import errors
 def test_every_error_has_the_one_base_class() -> None:
     classes = [c for _, c in inspect.getmembers(errors, inspect.isclass)]
     assert len(classes) >= 7
-    assert all(issubclass(c, errors.MetaINRError) and c.__doc__ for c in classes)
+    bases = (errors.MetaINRError, errors.MetaINRWarning)
+    assert all(issubclass(c, bases) and c.__doc__ for c in classes)
 
 
 def test_damage_is_told_apart_from_clear_messages() -> None:

@@ -29,6 +29,7 @@ OTHER: dict[str, Any] = {
     "outer": "pooled",
     "optimizer": "adam",
     "schedule": "constant",
+    "selection": "all",
     "init": "previous",
     "device": "cpu",
     "precision": "fp32",

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from metainr_core.config import SirenConfig
-from metainr_core.optim import Adam, Descent, cosine, orthogonalize
+from metainr_core.optim import ITERATIONS, Adam, Descent, cosine, orthogonalize
 from metainr_core.siren import initialize
 
 
@@ -41,12 +41,15 @@ def test_orthogonalized_singular_values_are_near_one(width: int) -> None:
     result = orthogonalize(batch)
     assert result.shape == batch.shape
     values = torch.linalg.svdvals(result)
-    assert float(values.min()) > 0.25
     assert float(values.max()) < 1.3
+    # Four iterations lift values from a fiftieth of the norm on.
+    norms = torch.linalg.matrix_norm(batch)[:, None]
+    large = torch.linalg.svdvals(batch) > 0.02 * norms
+    assert float(values[large].min()) > 0.5
     # Same singular vectors: the polar factor correlates fully with the matrix.
     u, _, v = torch.linalg.svd(batch, full_matrices=False)
     cosines = torch.nn.functional.cosine_similarity(result.flatten(1), (u @ v).flatten(1))
-    assert float(cosines.min()) > 0.95
+    assert float(cosines.min()) > 0.9
 
 
 def test_orthogonalizing_nothing_gives_nothing() -> None:
@@ -66,7 +69,7 @@ class PlainMuon:
             moment.mul_(0.95).add_(0.05 * gradient)
             x = 0.05 * gradient + 0.95 * moment
             x = x / x.norm()
-            for _ in range(5):
+            for _ in range(ITERATIONS):
                 a = x @ x.T
                 x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
             matrix.mul_(1 - 1.5 * rate * self.decay).sub_(1.5 * rate * x)

@@ -281,7 +281,9 @@ def test_reptile_moves_to_the_mean_of_the_tasks(
     assert prior.history[0]["round"] == 1
     centre, half = prior.value_range.scale()
     results = []
-    start = initialize(base.siren or SirenConfig(), 1, 1, random_generator(3))
+    dims = series.grid.dims
+    shape = (dims[2], dims[1], dims[0])
+    start = initialize(base.siren or SirenConfig(), 1, 1, random_generator(3), shape)
     for step in (0, 2):
         network = Plain([t[0] for t in start.tensors], 10.0)
         where, values = points(series.read(step), 2)

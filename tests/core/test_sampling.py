@@ -8,11 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from metainr_core import sampling
 from metainr_core.config import PretrainConfig
 from metainr_core.layout import BrickLayout
-from metainr_core.sampling import TaskSamples, coordinates, draw_samples
+from metainr_core.sampling import (
+    GRADIENT_SHARE,
+    TaskSamples,
+    coordinates,
+    draw_samples,
+    gradient_shares,
+    systematic_draws,
+)
 from metainr_core.series import ArraySeries, Range, no_progress
 
 Maker = Callable[..., ArraySeries]
@@ -150,3 +158,64 @@ def test_coordinates_run_from_minus_one_to_one(shape: tuple[int, int, int]) -> N
     assert found.numpy() == pytest.approx(expected, abs=1e-6)
     order = torch.randperm(voxels).reshape(voxels, 1).to(torch.int32)
     assert torch.equal(coordinates(order, shape), found[order.long()])
+
+
+def bricks(count: int = 3, components: int = 1) -> tuple[Tensor, tuple[int, int, int]]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(count, 60, components, generator=generator), (3, 4, 5)
+
+
+@pytest.mark.parametrize("components", [1, 2])
+def test_shares_follow_the_differences_to_all_neighbours(components: int) -> None:
+    values, shape = bricks(components=components)
+    shares = gradient_shares(values, shape)
+    nz, ny, nx = shape
+    volume = values.view(3, nz, ny, nx, components).double()
+    sizes = torch.zeros(3, nz, ny, nx, dtype=torch.float64)
+    for z, y, x in np.ndindex(nz, ny, nx):
+        for dz, dy, dx in ((1, 0, 0), (0, 1, 0), (0, 0, 1)):
+            for sign in (1, -1):
+                c, b, a = z + sign * dz, y + sign * dy, x + sign * dx
+                if 0 <= c < nz and 0 <= b < ny and 0 <= a < nx:
+                    step = volume[:, c, b, a] - volume[:, z, y, x]
+                    sizes[:, z, y, x] += step.square().sum(-1)
+    sizes = sizes.sqrt().flatten(1)
+    wanted = GRADIENT_SHARE * sizes / sizes.sum(1, keepdim=True) + (1 - GRADIENT_SHARE) / 60
+    torch.testing.assert_close(shares.double(), wanted, rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(shares.sum(1), torch.ones(3))
+
+
+def test_a_constant_brick_is_drawn_from_evenly() -> None:
+    values, shape = bricks()
+    values[1] = 0.5
+    shares = gradient_shares(values, shape)
+    torch.testing.assert_close(shares[1], torch.full((60,), 1 / 60))
+    flat = gradient_shares(values[:, :5], (1, 1, 5))
+    assert bool(flat.isfinite().all())
+
+
+@pytest.mark.parametrize("draws", [1, 59, 60, 1000])
+@pytest.mark.parametrize("offset", [0.0, 0.4, 0.999])
+def test_draws_keep_to_their_shares(draws: int, offset: float) -> None:
+    values, shape = bricks()
+    shares = gradient_shares(values, shape)
+    order = torch.randperm(draws, generator=torch.Generator().manual_seed(0))
+    index = systematic_draws(shares, order, offset)
+    assert index.shape == (3, draws)
+    assert index.dtype == torch.int32
+    for row, share in zip(index, shares, strict=True):
+        counts = torch.bincount(row, minlength=60)
+        assert float((counts - draws * share).abs().max()) <= 1.001
+    # The same place in the order for every row; sorted without it.
+    assert torch.equal(systematic_draws(shares, order.argsort().argsort(), offset), index)
+    straight = systematic_draws(shares, torch.arange(draws), offset)
+    assert bool((straight.diff(dim=1) >= 0).all())
+
+
+def test_draws_of_one_brick_do_not_depend_on_the_others() -> None:
+    values, shape = bricks()
+    shares, order = gradient_shares(values, shape), torch.randperm(64)
+    together = systematic_draws(shares, order, 0.3)
+    for n in range(3):
+        alone = gradient_shares(values[n : n + 1], shape)
+        assert torch.equal(systematic_draws(alone, order, 0.3)[0], together[n])

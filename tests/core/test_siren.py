@@ -12,6 +12,7 @@ from torch import Tensor
 from metainr_core.config import SirenConfig
 from metainr_core.siren import (
     Siren,
+    first_ranges,
     forward,
     initialize,
     loss_and_gradients,
@@ -97,6 +98,29 @@ def test_forward_is_the_published_formula() -> None:
 def test_shared_coordinates_serve_every_network() -> None:
     siren, where, _ = make_batch(SirenConfig(6, 1), 4, 1, shared=True)
     torch.testing.assert_close(forward(siren, where), forward(siren, where.expand(4, -1, -1)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "brick_size", "expected"),
+    [
+        ((64, 64, 64), 0, (0.5, 0.5, 0.5)),
+        ((33, 33, 33), 32, (0.25, 0.25, 0.25)),
+        # (nz, ny, nx) to x, y, z: as the voxels are, the usual range at most.
+        ((10, 80, 80), 0, (1.0, 1.0, 0.125)),
+        ((24, 60, 160), 0, (1.0, 0.489, 0.196)),
+        ((1, 1, 1), 0, (0.5, 0.5, 0.5)),
+    ],
+)
+def test_first_ranges_follow_the_grid(
+    shape: tuple[int, int, int], brick_size: int, expected: tuple[float, ...]
+) -> None:
+    config = SirenConfig(8, 1, brick_size=brick_size)
+    assert first_ranges(config, shape) == pytest.approx(expected, abs=1e-3)
+    fixed = SirenConfig(8, 1, first_scale=0.7, brick_size=brick_size)
+    assert first_ranges(fixed, shape) == (0.7, 0.7, 0.7)
+    siren = initialize(config, 50, 1, torch.Generator().manual_seed(0), shape)
+    largest = siren.weights[0].abs().amax(dim=(0, 2))
+    torch.testing.assert_close(largest, torch.tensor(expected) / 3, rtol=0.05, atol=1e-3)
 
 
 @pytest.mark.parametrize("first_scale", [0.5, 1.0])

@@ -14,6 +14,7 @@ from metainr_paraview.encode import ARCHIVE_ARRAY, COLUMNS, MetaINREncode
 from metainr_paraview.filter import ERROR_ARRAY
 from metainr_paraview.tables import field_text
 
+from metainr_core import encoding
 from metainr_core.archive import Archive
 
 
@@ -71,6 +72,8 @@ def test_a_stop_keeps_finished_steps_and_the_next_run_continues(
     lab: Any, tmp_path: Path, prior_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(filter_module, "_PROGRESS_INTERVAL", 0)
+    # However many cores there are.
+    monkeypatch.setattr(encoding._Fitter, "steps_at_once", lambda self: 1)
     algorithm = make(lab, tmp_path / "run.minr", prior_file)
     steps: list[str] = []
 

@@ -159,9 +159,14 @@ def test_the_text_tells_which_network_is_chosen(name: str) -> None:
 
 def test_the_text_tells_what_encode_chooses() -> None:
     elements = {python_name(element): element for element in properties_of("MetaINREncode")}
-    whole, bricks = EncodeConfig().resolved(1), EncodeConfig().resolved(8)
+    whole, bricks = EncodeConfig().resolved(1, 100), EncodeConfig().resolved(8, 20)
+    warm = EncodeConfig().resolved(1, 100, warm=True)
+    times, size = whole.batch_size // 100, bricks.batch_size
     text = text_of(elements["BatchSize"])
-    assert f"0: {whole.batch_size} for a whole volume, {bricks.batch_size} with bricks." in text
+    assert f"0: {times} times the width for a whole volume, {size} with bricks." in text
+    rates = [float(r) for r in re.findall(r"0\.\d+", text_of(elements["LearningRate"]))]
+    assert rates == [whole.learning_rate, bricks.learning_rate, warm.learning_rate]
+    assert f"takes {config.KEY_EPOCHS} times the passes" in text_of(elements["Init"])
 
 
 @pytest.mark.parametrize(("name", "element"), ALL)
