@@ -34,7 +34,7 @@ from .storage import (
     write_atomically,
 )
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _INDEX_INTERVAL = 2.0  # seconds between writes of the index while steps are added
 
 

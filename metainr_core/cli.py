@@ -55,6 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MetaINRError as error:
         print(f"metainr: error: {error}", file=sys.stderr)
         return 2
+    except (MemoryError, RuntimeError) as error:
+        # PyTorch's error of a GPU without room is a RuntimeError, and not imported here.
+        if not isinstance(error, MemoryError) and "out of memory" not in str(error):
+            raise
+        first = (str(error) or "of this machine").splitlines()[0]
+        print(f"metainr: error: not enough memory: {first}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -116,7 +116,7 @@ class PretrainConfig(_Config):
     ``tasks`` tasks each (0: all tasks), ``inner_steps`` minibatches of ``batch_size`` voxels per
     task (with ``lattice``: passes over the task's voxels, as in the published code).
     ``learning_rate`` is the inner rate, falling along a cosine to ``inner_floor`` of itself;
-    ``weight_decay`` is Muon's (``optim.MuonAdam``).
+    ``weight_decay`` is Muon's (``optim.Descent``).
     ``outer_learning_rate``: Adam's rate on the outer gradient; 0 moves the weights toward the
     tasks' mean by a factor that falls from 1 to 0 over the rounds (Reptile only).
     """

@@ -18,7 +18,7 @@ from .siren import Siren
 # Values of one chunk: the fused library keeps no activations, PyTorch keeps a chunk's: few enough
 # to stay in a CPU's cache, enough to fill a GPU.
 _FUSED_VALUES = 1 << 20
-_ACTIVATIONS = {"cpu": 1 << 20, "cuda": 1 << 28}
+_ACTIVATIONS = {"cpu": 1 << 19, "cuda": 1 << 26}
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def decode_grid(
         limit = max(_ACTIVATIONS[device.type] // width, 1024)
     tiles = sorted(_tiles(layout, positions, limit), key=lambda tile: tile.shape)
     done = 0
-    # A GPU computes a group of tiles while the one before is copied and placed.
+    # While a GPU computes a group of tiles the one before is placed.
     waiting: list[_Arriving] = []
     for group in _groups(tiles, limit):
         progress(done / result[..., 0].numel(), "decode")
@@ -197,6 +197,7 @@ def _evaluate_torch(
     y = y + omega * biases[0]
     phase = (z[:, :, None] + y[:, None])[:, :, :, None] + x[:, None, None]
     hidden = phase.flatten(1, 3)
+    del phase  # its memory
     for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True):
         hidden = hidden.sin_().to(dtype)
         hidden = torch.baddbmm((omega * bias).to(dtype), hidden, (omega * weight).to(dtype))

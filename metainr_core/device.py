@@ -38,7 +38,11 @@ def decode_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def _has_bf16(device: torch.device) -> bool:
-    return torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_bf16()
+    return (
+        torch.cuda.is_bf16_supported(including_emulation=False)
+        if device.type == "cuda"
+        else _cpu_has_bf16()
+    )
 
 
 @functools.cache
@@ -58,11 +62,12 @@ def describe(device: torch.device) -> str:
     return f"CPU, {torch.get_num_threads()} threads" + (", bf16" if _cpu_has_bf16() else "")
 
 
-def in_parts(count: int, size: int, work: Callable[[slice], None], what: str) -> None:
+def in_parts(count: int, size: int, work: Callable[[slice], None], what: str) -> int:
     """Calls ``work`` on slices that cover 0 … ``count``, each of at most ``size``.
 
     Where a device has not memory enough, with smaller ones, down to 1, after a warning that says
     how many ``what`` at once. A call that ran out of memory must have left nothing behind.
+    Returns the size it ended with.
     """
     first = 0
     while first < count:
@@ -74,6 +79,7 @@ def in_parts(count: int, size: int, work: Callable[[slice], None], what: str) ->
         torch.cuda.empty_cache()
         message = f"the device's memory is short: from here on {size} {what} at once"
         warnings.warn(message, MetaINRWarning, stacklevel=2)
+    return size
 
 
 def _has_room(work: Callable[[slice], None], part: slice) -> bool:

@@ -112,7 +112,8 @@ def _groups(steps: Sequence[int], config: EncodeConfig, size: int) -> Iterator[l
 
 
 def _group_progress(progress: Progress, done: int, total: int, group: Sequence[int]) -> Progress:
-    names = ", ".join(map(str, group))
+    few = ", ".join(map(str, group))
+    names = few if len(group) < 5 else f"{group[0]} to {group[-1]}"
     word = "step" if len(group) == 1 else "steps"
 
     def report(fraction: float, message: str) -> None:
@@ -256,12 +257,18 @@ class _Fitter:
         starts = {step: self._start(step) for step in steps}
         self.last = {}
         varying = [s for s in steps if self.scans[s].range.width > 0]
-        for step in set(steps).difference(varying):
+        if varying:
+            self._fit_varying(varying, starts, volumes)
+        for step in sorted(set(steps).difference(varying)):
             step_range, value_range = self.scans[step].range, self.archive.header.value_range
             siren = _constant(starts[step], step_range, value_range)
             self._write(step, siren, volumes[step], 0.0, 0)
-        if not varying:
-            return
+        shown = ", ".join(f"{self.archive.record(s).psnr_series:.1f}" for s in steps)
+        self.progress(1.0, f"PSNR {shown} dB")
+
+    def _fit_varying(
+        self, varying: list[int], starts: dict[int, Siren], volumes: dict[int, np.ndarray]
+    ) -> None:
         siren = Siren.concatenate([starts[s] for s in varying]).to(self.device)
         parts = [self._normalised_bricks(volumes[s]) for s in varying]
         values = parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -269,7 +276,7 @@ class _Fitter:
         started = time.perf_counter()
         bricks = self.layout.bricks
         shape = self.layout.brick_shape
-        config = self.fit_config(steps[0])
+        config = self.fit_config(varying[0])
         fitting = Fitting(config, shape, bricks, self.dtype, self._mse_wanted())
         siren, passes = fitting.fit(siren, values, self.progress)
         siren = siren.to(torch.device("cpu"))  # waits for a GPU
@@ -290,7 +297,7 @@ class _Fitter:
                 f" ({self.fit_config(step).learning_rate:g})"
             )
         step_range = self.scans[step].range
-        record = self.archive.write_step(
+        self.archive.write_step(
             StepRecord(
                 step=step,
                 time=self.series.times[step],
@@ -309,7 +316,6 @@ class _Fitter:
             siren,
         )
         self.last[step] = siren
-        self.progress(1.0, f"PSNR of step {step} {record.psnr_series:.1f} dB")
 
     def _start(self, step: int) -> Siren:
         """The weights that the fit starts from: ``(bricks, …)`` tensors of their own."""

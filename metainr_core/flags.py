@@ -40,7 +40,7 @@ _HELP = {
     "outer_learning_rate": "Adam's rate on the outer gradient; 0 moves to the tasks' mean",
     "weight_decay": "of Muon's matrices, as a share of a step",
     "init": "what a step starts from (default: the prior's kind, or random without one)",
-    "epochs": "passes over all voxels of a step, at most",
+    "epochs": "passes of a step, at most: each looks at as many voxels as there are",
     "schedule": "how the learning rate falls",
     "selection": "voxels of a pass: as many, but more where values change; or each once",
     "target_psnr": "stop at this PSNR over the series' range, in dB",
@@ -55,7 +55,9 @@ _HELP = {
 # What the defaults that stand for no number mean.
 _CHOSEN: dict[str, dict[Any, str]] = {
     "batch_size": {0: "0, which takes 8 times the width, or 128 with bricks"},
-    "learning_rate": {0.0: "0, which takes 6e-4, or 1e-3 with bricks"},
+    "learning_rate": {
+        0.0: "0, which takes 6e-4, 1e-3 with bricks or Adam, 3e-4 from the step before"
+    },
     "weight_decay": {-1.0: "-1, which lets it grow with the length of the fit"},
     "target_psnr": {0.0: "0, none"},
 }

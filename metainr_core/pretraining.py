@@ -119,7 +119,8 @@ class _Rounds:
             self.outer.first = state["first"].to(device).tensors
             self.outer.second = state["second"].to(device).tensors
             self.outer.count = len(self.history)
-        self.trainers: dict[tuple[int, ...], Trainer] = {}
+        self.trainers: dict[int, Trainer] = {}
+        self.at_once = _TASKS_AT_ONCE
         if self.config.outer == "pooled":
             self.pooled = self._trainer(self.siren, self._all_samples())
             self.siren = self.pooled.siren
@@ -221,7 +222,7 @@ class _Rounds:
             torch._foreach_add_(sums, results)
             losses.add_(torch.stack([before.sum(), after.sum()]))
 
-        in_parts(count, _TASKS_AT_ONCE, run, "tasks are adapted")
+        self.at_once = in_parts(count, self.at_once, run, "tasks are adapted")
         torch._foreach_div_(sums, count)
         self._outer_step(sums)
         before, after = losses / count
@@ -241,9 +242,10 @@ class _Rounds:
         """The weights after the inner loop of each task, and its first and last losses."""
         config, samples = self.config, self._of_tasks(tasks)
         start = self.siren.repeat(len(tasks))
-        trainer = self.trainers.get(tuple(tasks.shape))
+        # Kept for the next round, if there is memory for its work.
+        trainer = self.trainers.pop(len(tasks), None)
         if trainer is None:
-            trainer = self.trainers[tuple(tasks.shape)] = self._trainer(start, samples)
+            trainer = self._trainer(start, samples)
         else:
             trainer.restart(start, samples)
         total, done = sum(r.shape[1] for r in runs), 0
@@ -253,6 +255,7 @@ class _Rounds:
             factors = [cosine(i / total, config.inner_floor) for i in steps]
             losses.append(trainer.run(index, [config.learning_rate * f for f in factors]))
             done += len(steps)
+        self.trainers[len(tasks)] = trainer
         return trainer.siren, losses[0][0], losses[-1][-1]
 
     def _reptile(self, tasks: Tensor, generator: torch.Generator) -> _Adapted:

@@ -14,7 +14,7 @@ from .series import Range
 from .siren import Siren
 from .storage import load_siren, make_folder, read_metadata, save_tensors, siren_tensors
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)

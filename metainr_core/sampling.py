@@ -66,6 +66,7 @@ def systematic_draws(shares: Tensor, order: Tensor, offset: float) -> Tensor:
     """
     draws = len(order)
     edges = (shares.double().cumsum(1) * draws + offset).floor_().long()
+    edges.clamp_(max=draws)
     edges[:, -1] = draws
     counts = edges.diff(dim=1, prepend=torch.zeros_like(edges[:, :1]))
     numbers = torch.arange(shares.shape[1], dtype=torch.int32, device=shares.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -57,7 +58,8 @@ class Trainer:
         self.samples = samples
         self.dtype = dtype
         self.descent = Descent(self.siren, optimizer == "muon", weight_decay, dtype)
-        self._loop: _Loop | None = None
+        # Two sizes at most: the whole minibatches of a pass and what is left of it.
+        self._loops: dict[tuple[int, int], _Loop] = {}
 
     def restart(self, siren: Siren, samples: Samples) -> None:
         """Begins anew from other weights, on as many other samples."""
@@ -71,14 +73,12 @@ class Trainer:
         """One step per rate: the losses ``(steps, N)`` before each.
 
         ``index`` ``(N or 1, steps, b)`` int32: the samples of each minibatch, for each network or
-        the same for all. Nothing waits for a GPU here: the losses are there when they are read.
+        the same for all. On a GPU the losses are there when they are read.
         """
         schedule = self.descent.schedule(rates)
         if fused.serves(self.weights.device, self.dtype):
             return self._run_fused(index, schedule)
-        if self._loop is None or not self._loop.holds(index):
-            self._loop = _Loop(self, index)
-        return self._loop.run(index, schedule)
+        return self._run_torch(index, schedule)
 
     def _run_fused(self, index: Tensor, schedule: Tensor) -> Tensor:
         descent, samples = self.descent, self.samples
@@ -95,63 +95,78 @@ class Trainer:
             self.dtype,
         )
 
-
-class _Loop:
-    """The loop in PyTorch: buffers that do not move, and one minibatch as work on them."""
-
-    def __init__(self, trainer: Trainer, index: Tensor):
-        device = trainer.weights.device
-        self.trainer = trainer
-        self.index = index.to(device, copy=True)
-        self.schedule = torch.zeros(index.shape[1], 4, device=device)
-        self.losses = torch.zeros(index.shape[1], len(trainer.weights), device=device)
-        self.at = torch.zeros(1, dtype=torch.int64, device=device)
-        self.minibatch = self._minibatch
-        if device.type == "cuda":
-            self.minibatch = self._captured()
-
-    def holds(self, index: Tensor) -> bool:
-        rows, steps, size = self.index.shape
-        return (rows, size) == (index.shape[0], index.shape[2]) and index.shape[1] <= steps
-
-    def run(self, index: Tensor, schedule: Tensor) -> Tensor:
-        steps = len(schedule)
-        self.index[:, :steps].copy_(index, non_blocking=True)
-        self.schedule[:steps].copy_(schedule, non_blocking=True)
-        self.at.zero_()
+    def _run_torch(self, index: Tensor, schedule: Tensor) -> Tensor:
+        device, steps = self.weights.device, len(schedule)
+        size = index.shape[0], index.shape[2]
+        if size not in self._loops or self._loops[size].buffers.steps < steps:
+            self._loops.pop(size, None)  # its memory first
+            buffers = _Buffers(index, len(self.weights), device)
+            graph = self._captured(buffers) if device.type == "cuda" else None
+            self._loops[size] = _Loop(buffers, graph)
+        buffers, graph = self._loops[size]
+        buffers.index[:, :steps].copy_(index, non_blocking=True)
+        buffers.schedule[:steps].copy_(schedule, non_blocking=True)
+        buffers.at.zero_()
         for _ in range(steps):
-            self.minibatch()
-        return self.losses[:steps].clone()
+            if graph is None:
+                self._minibatch(buffers)
+            else:
+                graph.replay()
+        return buffers.losses[:steps].clone()
 
     @torch.no_grad()
-    def _minibatch(self) -> None:
-        trainer = self.trainer
-        index = self.index.index_select(1, self.at).squeeze(1)
-        where, values = trainer.samples.minibatch(index)
-        loss, gradients = loss_and_gradients(trainer.siren, where, values, trainer.dtype)
+    def _minibatch(self, buffers: _Buffers) -> None:
+        """The one that ``buffers.at`` points to; moves on. Takes nothing from the host."""
+        index = buffers.index.index_select(1, buffers.at).squeeze(1)
+        where, values = self.samples.minibatch(index)
+        loss, gradients = loss_and_gradients(self.siren, where, values, self.dtype)
         flat = torch.cat([g.flatten(1) for g in gradients], dim=1)
-        row = self.schedule.index_select(0, self.at)[0]
-        trainer.descent.step(trainer.weights, flat, row)
-        self.losses.index_copy_(0, self.at, loss[None])
-        self.at += 1
+        row = buffers.schedule.index_select(0, buffers.at)[0]
+        self.descent.step(self.weights, flat, row)
+        buffers.losses.index_copy_(0, buffers.at, loss[None])
+        buffers.at += 1
 
-    def _captured(self):  # type: ignore[no-untyped-def]  # torch.cuda.CUDAGraph.replay
-        """The minibatch as a CUDA graph: hundreds of small kernels in one launch."""
-        state = (self.trainer.weights, self.trainer.descent.first, self.trainer.descent.second)
+    def _captured(self, buffers: _Buffers) -> torch.cuda.CUDAGraph:
+        """A minibatch as a CUDA graph: hundreds of small kernels in one launch."""
+        state = (self.weights, self.descent.first, self.descent.second)
         kept = [t.clone() for t in state]
         # Libraries set themselves up in their first calls, which must not be captured.
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            self._minibatch()
+            self._minibatch(buffers)
         torch.cuda.current_stream().wait_stream(stream)
-        self.at.zero_()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._minibatch()
         for tensor, old in zip(state, kept, strict=True):
             tensor.copy_(old)
-        return graph.replay
+        buffers.at.zero_()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._minibatch(buffers)
+        return graph
+
+
+class _Buffers:
+    """What the minibatches of PyTorch's loop work on: tensors that stay where they are."""
+
+    def __init__(self, index: Tensor, networks: int, device: torch.device):
+        self.index = index.to(device, copy=True)
+        self.schedule = torch.zeros(index.shape[1], 4, device=device)
+        self.losses = torch.zeros(index.shape[1], networks, device=device)
+        self.at = torch.zeros(1, dtype=torch.int64, device=device)
+
+    @property
+    def steps(self) -> int:
+        return self.index.shape[1]
+
+
+class _Loop(NamedTuple):
+    """Buffers and, on a GPU, the captured minibatch on them.
+
+    The trainer must not be in it: a cycle would keep a GPU's memory until Python looks for such.
+    """
+
+    buffers: _Buffers
+    graph: torch.cuda.CUDAGraph | None
 
 
 def random_generator(*seeds: int, device: torch.device | str = "cpu") -> torch.Generator:

@@ -128,7 +128,8 @@ def evaluate(
     x, y, z, ``(tiles, points)`` float32. ``dtype``: of the hidden products.
     """
     x, y, z = (a.contiguous() for a in axes)
-    weights, networks = siren.flat(), _int32(networks)
+    used, networks = networks.unique(return_inverse=True)
+    weights, networks = siren.map(lambda t: t[used]).flat(), _int32(networks)
     shape = _Shape.of(siren)
     values = torch.empty(len(x), z.shape[1], y.shape[1], x.shape[1], shape.components)
     job = _EvaluateJob(
@@ -148,7 +149,9 @@ def evaluate(
 
 def _call(name: str, job: ctypes.Structure, dtype: torch.dtype) -> None:
     # ctypes lets other Python threads run meanwhile.
-    getattr(library(), name)(ctypes.byref(job), dtype == torch.bfloat16, torch.get_num_threads())
+    work = getattr(library(), name)
+    if not work(ctypes.byref(job), dtype == torch.bfloat16, torch.get_num_threads()):
+        raise MemoryError("not enough memory for networks of this width on every core")
 
 
 def _int32(tensor: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ _SOURCES = ("fused.cpp", "optimizer.h", "siren.h", "matrix.h", "simd.h")
 # No -ffast-math, which would undo the rounding by which the sine finds its period.
 _FLAGS = (
     *("-O3", "-march=native", "-std=c++17", "-fno-math-errno", "-ffp-contract=fast"),
+    "-fno-strict-aliasing",  # numbers are stored as floats and loaded as units of 32 bits
     *("-shared", "-fPIC", "-pthread"),
 )
 
@@ -27,8 +28,14 @@ _FLAGS = (
 def library() -> ctypes.CDLL | None:
     """The compiled library, or None, after a warning, where it cannot be made."""
     try:
-        return ctypes.CDLL(str(_built()))
-    except (OSError, subprocess.SubprocessError) as error:
+        path = _built()
+        try:
+            return ctypes.CDLL(str(path))
+        except OSError:
+            # Cut short, or made on another system with the same home folder.
+            path.unlink()
+            return ctypes.CDLL(str(_built()))
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
         message = f"this will be slower than it could be: {_describe(error)}"
         warnings.warn(message, MetaINRWarning, stacklevel=2)
         return None
@@ -46,7 +53,8 @@ def _built() -> Path:
     """The library's file, compiled if it is not there. Raises OSError, SubprocessError."""
     sources = [Path(__file__).with_name(name) for name in _SOURCES]
     compiler = _compiler()
-    identity = hashlib.sha256(" ".join([compiler, *_FLAGS, _processor()]).encode())
+    system = platform.platform() + "".join(platform.libc_ver())
+    identity = hashlib.sha256(" ".join([compiler, *_FLAGS, system, _processor()]).encode())
     for source in sources:
         identity.update(source.read_bytes())
     path = _cache_folder() / f"fused-{identity.hexdigest()[:16]}.so"
@@ -61,7 +69,10 @@ def _compile(compiler: str, source: Path, path: Path) -> None:
     os.close(handle)
     try:
         command = [compiler, *_FLAGS, str(source), "-o", temporary]
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+        english = {**os.environ, "LC_ALL": "C"}
+        subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=300, env=english
+        )
         os.chmod(temporary, 0o700)
         os.replace(temporary, path)
     finally:
@@ -78,12 +89,17 @@ def _compiler() -> str:
 
 def _cache_folder() -> Path:
     """A folder that only this user can write to: what lies in it is run."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(root) / "metainr"
+    if not hasattr(os, "getuid"):
+        raise OSError("the fast path is built on Linux and macOS only")
+    try:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError as error:
+        raise OSError("there is no home folder; set XDG_CACHE_HOME") from error
+    folder = root / "metainr"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.stat()
     if status.st_uid != os.getuid() or status.st_mode & 0o022:
-        raise OSError(f"{folder} can be written to by others; give it mode 700")
+        raise OSError(f"{folder} is not this user's alone; give it mode 700, or set XDG_CACHE_HOME")
     return folder
 
 

@@ -4,6 +4,7 @@
 // the core that works on it; nothing is synchronised until a call ends. Called by
 // metainr_core/fused/__init__.py, which describes the arrays; compiled by it when first used.
 #include <atomic>
+#include <exception>
 #include <thread>
 
 #include "optimizer.h"
@@ -39,17 +40,28 @@ struct EvaluateJob {
 namespace {
 
 // Calls make()(i) for i in 0 … count - 1 on up to ``threads`` threads; make() is called on each.
+// False when memory ran out: no exception may leave a thread or the library.
 template <class Make>
-void parallel(int64_t count, int threads, const Make& make) {
+bool parallel(int64_t count, int threads, const Make& make) {
   std::atomic<int64_t> next{0};
+  std::atomic<bool> failed{false};
   const auto work = [&] {
-    auto task = make();
-    for (int64_t i; (i = next++) < count;) task(i);
+    try {
+      auto task = make();
+      for (int64_t i; !failed && (i = next++) < count;) task(i);
+    } catch (const std::bad_alloc&) {
+      failed = true;
+    }
   };
   std::vector<std::thread> others;
-  for (int t = 1; t < std::min<int64_t>(threads, count); t++) others.emplace_back(work);
+  try {
+    for (int t = 1; t < std::min<int64_t>(threads, count); t++) others.emplace_back(work);
+  } catch (const std::exception&) {
+    // The system gives no more threads: fewer do the work.
+  }
   work();
   for (std::thread& t : others) t.join();
+  return !failed;
 }
 
 template <class Format>
@@ -217,24 +229,24 @@ int metainr_bfloat16() {
 #endif
 }
 
-void metainr_fit(const FitJob* job, int bfloat16, int threads) {
+int metainr_fit(const FitJob* job, int bfloat16, int threads) {
   const auto run = [&](auto format) {
-    parallel(job->networks, threads, [&] { return Fitter<decltype(format)>(*job); });
+    return parallel(job->networks, threads, [&] { return Fitter<decltype(format)>(*job); });
   };
 #ifdef METAINR_BF16
   if (bfloat16) return run(Bfloat{});
 #endif
-  run(Float{});
+  return run(Float{});
 }
 
-void metainr_evaluate(const EvaluateJob* job, int bfloat16, int threads) {
+int metainr_evaluate(const EvaluateJob* job, int bfloat16, int threads) {
   const auto run = [&](auto format) {
     using Task = Evaluator<decltype(format)>;
-    parallel(job->tiles * Task::runs(*job), threads, [&] { return Task(*job); });
+    return parallel(job->tiles * Task::runs(*job), threads, [&] { return Task(*job); });
   };
 #ifdef METAINR_BF16
   if (bfloat16) return run(Bfloat{});
 #endif
-  run(Float{});
+  return run(Float{});
 }
 }

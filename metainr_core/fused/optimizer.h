@@ -122,9 +122,9 @@ class Optimizer {
   void muon(float* weights, float* moment, const float* gradient, const Rates& rates) {
     const int width = net_.shape.width, columns = net_.columns;
     const float keep = settings_.momentum;
-    // The direction's length does not matter: omega_0 is left out of the gradient, and put into
-    // the moment so that it is what optim.py's is.
     const float omega = net_.shape.omega_0;
+    // The padding too: a network that diverged leaves NaN there.
+    std::memset(direction_, 0, sizeof(float) * columns * columns);
     for (int r = 0; r < width; r++)
       for (int c = 0; c < width; c++) {
         const float g = omega * gradient[r * columns + c];

@@ -17,7 +17,9 @@ constexpr int LANES = 16;
 
 using Vec = float __attribute__((vector_size(64)));
 using Bits = uint32_t __attribute__((vector_size(64)));
-using AnyVec = float __attribute__((vector_size(64), aligned(4)));  // at any address
+// At any address. A typedef: Clang ignores ``aligned`` in a ``using``.
+typedef float AnyVec __attribute__((vector_size(64), aligned(4)));
+static_assert(alignof(AnyVec) == 4, "");
 using Halves = uint16_t __attribute__((vector_size(32)));
 
 inline Vec splat(float x) { return x - Vec{}; }
@@ -25,10 +27,11 @@ inline Vec load(const float* p) { return *reinterpret_cast<const AnyVec*>(p); }
 inline void store(float* p, Vec v) { *reinterpret_cast<AnyVec*>(p) = v; }
 
 inline float sum(Vec v) {
-  v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
-  v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3);
-  v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1);
-  return v[0] + v[1];
+  float part[LANES];
+  std::memcpy(part, &v, sizeof v);
+  for (int step = LANES / 2; step; step /= 2)
+    for (int i = 0; i < step; i++) part[i] += part[i + step];
+  return part[0];
 }
 
 // x = pi (n + u), |u| <= 1/2: sine and cosine are polynomials in u, with the sign of n's parity.

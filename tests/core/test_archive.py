@@ -274,7 +274,7 @@ def test_a_newer_format_is_refused(archive: Archive) -> None:
     index = strict_json(archive.path)
     index["version"] = FORMAT_VERSION + 1
     archive.path.write_text(json.dumps(index))
-    with pytest.raises(ArchiveError, match=r"format version 2; this Meta-INR reads up to 1"):
+    with pytest.raises(ArchiveError, match=r"format version 3; this Meta-INR reads up to 2"):
         Archive.open(archive.path)
 
 
@@ -288,7 +288,7 @@ def test_a_newer_step_is_not_guessed_at(archive: Archive) -> None:
     archive.path.unlink()
     for step in range(3):
         archive.step_path(step).unlink()
-    with pytest.raises(ArchiveError, match="format version 2"):
+    with pytest.raises(ArchiveError, match="format version 3"):
         Archive.open(archive.path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from metainr_core.errors import MetaINRWarning
 from metainr_core.fused import build
 from metainr_core.sampling import coordinates
 from metainr_core.siren import Siren, forward, initialize, mean_squared_errors
+from metainr_core.training import Samples, Trainer
 
 CPU = torch.device("cpu")
 needs_library = pytest.mark.skipif(build.library() is None, reason="no C++ compiler")
@@ -169,3 +171,57 @@ def test_a_folder_that_others_can_write_to_is_not_trusted(nothing_built: Path) -
     os.chmod(folder, 0o777)
     with pytest.warns(MetaINRWarning, match="mode 700"):
         assert not fused.serves(CPU, torch.float32)
+
+
+@needs_library
+@pytest.mark.parametrize("width", [8, 16, 20])
+def test_a_network_that_diverges_does_not_touch_the_next(width: int) -> None:
+    siren, box = networks(3, width, 2, 1), (4, 4, 4)
+    values = torch.rand(3, 64, 1, generator=torch.Generator().manual_seed(0))
+    broken = values.clone()
+    broken[0] = torch.nan
+    index = torch.arange(64).repeat(1, 3, 1)
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        torch.set_num_threads(1)  # the same thread fits one after the other
+        for wanted in (values, broken):
+            trainer = Trainer(siren, Samples(wanted, box), "muon", torch.float32)
+            trainer.run(index, [1e-3] * 3)
+            results.append(trainer.weights)
+    finally:
+        torch.set_num_threads(threads)
+    assert bool(results[1][0].isnan().any())
+    assert torch.equal(results[0][1:], results[1][1:])
+
+
+@needs_library
+def test_a_library_that_cannot_be_loaded_is_built_again(
+    nothing_built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut short, or made on another system with the same home folder."""
+    load, refused = ctypes.CDLL, []
+
+    def once(path: str) -> ctypes.CDLL:
+        if not refused:
+            refused.append(path)
+            raise OSError("invalid ELF header")
+        return load(path)
+
+    monkeypatch.setattr(ctypes, "CDLL", once)
+    assert build.library() is not None
+    assert Path(refused[0]).stat().st_size > 10_000
+
+
+def test_without_a_home_folder_pytorch_does_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    build.library.cache_clear()
+    try:
+        with pytest.warns(MetaINRWarning, match="XDG_CACHE_HOME"):
+            assert not fused.serves(CPU, torch.float32)
+    finally:
+        build.library.cache_clear()

@@ -63,7 +63,7 @@ def test_the_digest_is_that_of_the_weights(prior: Prior) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 2}, "prior format 2; this Meta-INR reads up to 1: update it"),
+        ({"version": 3}, "prior format 3; this Meta-INR reads up to 2: update it"),
         ({"version": "new"}, "damaged"),
         ({"kind": "step"}, "is a 'step' file, not a prior"),
         ({"kind": KeyError}, "not a prior"),

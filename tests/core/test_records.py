@@ -34,6 +34,12 @@ RECORD = StepRecord(
 )
 
 
+def test_a_record_of_format_1_was_decoded_in_float32() -> None:
+    data = through_json(RECORD.to_json())
+    del data["precision"]
+    assert StepRecord.from_json(data).precision == "fp32"
+
+
 def through_json(data: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(data, allow_nan=False))
 

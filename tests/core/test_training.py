@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import Tensor
@@ -119,6 +122,30 @@ def test_a_restart_is_a_new_trainer() -> None:
     new = Trainer(networks(2), second, "muon", torch.float32)
     assert torch.equal(used.run(index, [1e-3] * 4), new.run(index, [1e-3] * 4))
     assert torch.equal(used.weights, new.weights)
+
+
+def test_a_trainer_goes_when_nobody_needs_it() -> None:
+    """Without waiting for the search for cycles: a GPU's memory hangs on it."""
+    trainer = Trainer(networks(2), samples(2, points=True), "muon", torch.float32)
+    trainer.run(minibatches(2, 3), [1e-3] * 3)
+    remains = weakref.ref(trainer)
+    gc.disable()
+    try:
+        del trainer
+        assert remains() is None
+    finally:
+        gc.enable()
+
+
+def test_minibatches_of_two_sizes_take_turns() -> None:
+    many, long, short = samples(2, points=False), minibatches(1, 4), minibatches(1, 1, 20)
+    losses = []
+    for _ in range(2):
+        trainer = Trainer(networks(2), many, "muon", torch.float32)
+        turns = [trainer.run(part, [1e-3] * part.shape[1]) for part in (long, short, long, short)]
+        losses.append(torch.cat(turns))
+    assert torch.equal(losses[0], losses[1])
+    assert float(losses[0][-1].mean()) < float(losses[0][0].mean())
 
 
 def test_generators_are_told_apart_by_every_seed() -> None:
