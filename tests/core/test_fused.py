@@ -200,7 +200,8 @@ def test_a_library_that_cannot_be_loaded_is_built_again(
     nothing_built: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut short, or made on another system with the same home folder."""
-    load, refused = ctypes.CDLL, []
+    load = ctypes.CDLL
+    refused: list[str] = []
 
     def once(path: str) -> ctypes.CDLL:
         if not refused:
