@@ -99,5 +99,8 @@ else
   pip_install --editable .
 fi
 
+say "compiling the fast path for this processor"
+.venv/bin/python -c 'from metainr_core.fused.build import library; library()'
+
 echo "$wanted" >".venv/installed-$extra"
 say "done; .venv/bin/metainr --help shows the command line"
