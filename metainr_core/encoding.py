@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import operator
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from .archive import Archive
-from .config import KEY_EPOCHS, EncodeConfig
-from .decode import decode_grid
-from .device import find_device, find_dtype
+from .config import EncodeConfig
+from .device import find_device
 from .errors import ArchiveError, PriorError, SeriesError, SettingsError
-from .fitting import Fitting
-from .hashing import fingerprint
 from .layout import choose_siren
-from .metrics import Errors, psnr
 from .pretraining import check_prior
 from .prior import Prior
-from .records import Header, StepRecord
+from .records import Header
 from .series import Progress, Range, Series, StepScan, no_progress
-from .siren import Siren, initialize
-from .training import random_generator
+from .step_encoder import StepEncoder
 
 _SCAN_SHARE = 0.05  # of the progress bar, for the first reading of the series
-# Of one layer in one minibatch, that keep a large GPU busy.
-_GPU_ACTIVATIONS = 1 << 22
-# Float32 volumes that are fitted together.
-_GROUP_BYTES = 1 << 26
-# Mean squared error that decoding in bf16 may add, 0.05 dB, and planes on which that is judged.
-_BF16_LOSS, _JUDGED_PLANES = 10 ** (0.05 / 10), 4
 
 
 def encode(
@@ -87,14 +68,14 @@ def encode(
     archive = _open_or_create(Path(archive_path), header, info, scans, overwrite)
     if prior is not None:
         prior.save(archive.folder / "prior.safetensors")
-    fitter = _Fitter(series, archive, prior, config, device, scans, series_range)
-    todo = [step for step in chosen if not fitter.is_done(step)]
+    encoder = StepEncoder(series, archive, prior, config, device, scans, series_range)
+    todo = [step for step in chosen if not encoder.is_done(step)]
     done = len(chosen) - len(todo)
     try:
-        for group in _groups(todo, config, fitter.steps_at_once()):
-            fitter.progress = _group_progress(progress, done, len(chosen), group)
-            fitter.progress(0.0, "starting")
-            fitter.fit(group)
+        for group in _groups(todo, config, encoder.steps_at_once()):
+            encoder.progress = _group_progress(progress, done, len(chosen), group)
+            encoder.progress(0.0, "starting")
+            encoder.fit(group)
             done += len(group)
     finally:
         archive.write_index()
@@ -190,202 +171,3 @@ def _network(header: Header) -> str:
     low, high = header.value_range.low, header.value_range.high
     settings = ", ".join(f"{k} {v:g}" for k, v in header.siren.to_json().items())
     return f"{settings} for values from {low} to {high}"
-
-
-@dataclass
-class _Fitter:
-    """Fits steps into an archive."""
-
-    series: Series
-    archive: Archive
-    prior: Prior | None
-    config: EncodeConfig
-    device: torch.device
-    scans: Sequence[StepScan]
-    series_range: Range
-    progress: Progress = no_progress
-    # The networks of the steps fitted last.
-    last: dict[int, Siren] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.dtype = find_dtype(self.config.precision, self.device)
-        self.layout = self.archive.layout
-
-    def fit_config(self, step: int) -> EncodeConfig:
-        """The settings that a step is fitted with, everything chosen."""
-        config, width = self.config, self.archive.header.siren.width
-        if config.init == "previous":
-            key = step % config.key_interval == 0
-            chosen = config.resolved(self.layout.bricks, width, warm=not key)
-            return dataclasses.replace(chosen, epochs=config.epochs * (KEY_EPOCHS if key else 1))
-        return config.resolved(self.layout.bricks, width)
-
-    def steps_at_once(self) -> int:
-        """As many as give every core a network, or a GPU enough to do, without much memory."""
-        grid, header = self.archive.grid, self.archive.header
-        if self.device.type == "cuda":
-            points = _GPU_ACTIVATIONS // header.siren.width
-            wanted = points // (self.fit_config(0).batch_size * self.layout.bricks)
-        else:
-            wanted = -(-torch.get_num_threads() // self.layout.bricks)
-        return max(min(wanted, _GROUP_BYTES // (4 * grid.voxels * header.components)), 1)
-
-    def settings_digest(self, step: int) -> str:
-        """Fingerprint of all that the step's weights depend on, except the device."""
-        settings = self.fit_config(step).to_json()
-        settings.update(siren=None, device=None)
-        prior = self.prior.digest if self.prior else None
-        chain = []
-        if self.config.init == "previous":
-            first = step - step % self.config.key_interval
-            chain = [s.digest for s in self.scans[first:step]]
-        return fingerprint(self.archive.header.to_json(), settings, prior, chain)
-
-    def is_done(self, step: int) -> bool:
-        if step not in self.archive.steps:
-            return False
-        record = self.archive.record(step)
-        return (
-            record.data == self.scans[step].digest
-            and record.settings == self.settings_digest(step)
-            and self.archive.is_intact(step)
-        )
-
-    def fit(self, steps: Sequence[int]) -> None:
-        """Fits steps together and writes each."""
-        volumes = {step: self.series.read(step) for step in steps}
-        starts = {step: self._start(step) for step in steps}
-        self.last = {}
-        varying = [s for s in steps if self.scans[s].range.width > 0]
-        if varying:
-            self._fit_varying(varying, starts, volumes)
-        for step in sorted(set(steps).difference(varying)):
-            step_range, value_range = self.scans[step].range, self.archive.header.value_range
-            siren = _constant(starts[step], step_range, value_range)
-            self._write(step, siren, volumes[step], 0.0, 0)
-        shown = ", ".join(f"{self.archive.record(s).psnr_series:.1f}" for s in steps)
-        self.progress(1.0, f"PSNR {shown} dB")
-
-    def _fit_varying(
-        self, varying: list[int], starts: dict[int, Siren], volumes: dict[int, np.ndarray]
-    ) -> None:
-        siren = Siren.concatenate([starts[s] for s in varying]).to(self.device)
-        parts = [self._normalised_bricks(volumes[s]) for s in varying]
-        values = parts[0] if len(parts) == 1 else torch.cat(parts)
-        del parts
-        started = time.perf_counter()
-        bricks = self.layout.bricks
-        shape = self.layout.brick_shape
-        config = self.fit_config(varying[0])
-        fitting = Fitting(config, shape, bricks, self.dtype, self._mse_wanted())
-        siren, passes = fitting.fit(siren, values, self.progress)
-        siren = siren.to(torch.device("cpu"))  # waits for a GPU
-        seconds = (time.perf_counter() - started) / len(varying)
-        del values
-        for i, step in enumerate(varying):
-            own = slice(i * bricks, (i + 1) * bricks)
-            networks = siren.map(lambda t: t[own].clone())  # noqa: B023
-            self._write(step, networks, volumes[step], seconds, passes[i])
-
-    def _write(
-        self, step: int, siren: Siren, volume: np.ndarray, seconds: float, epochs: int
-    ) -> None:
-        precision, errors = self._errors(siren, volume)
-        if not math.isfinite(errors.mean_squared):
-            raise SettingsError(
-                f"{self.series.where(step)}: the fit diverged; lower learning_rate"
-                f" ({self.fit_config(step).learning_rate:g})"
-            )
-        step_range = self.scans[step].range
-        self.archive.write_step(
-            StepRecord(
-                step=step,
-                time=self.series.times[step],
-                psnr=psnr(errors.mean_squared, step_range.width),
-                psnr_series=psnr(errors.mean_squared, self.series_range.width),
-                max_error=errors.largest,
-                seconds=seconds,
-                epochs=epochs,
-                mean_squared_error=errors.mean_squared,
-                value_low=step_range.low,
-                value_high=step_range.high,
-                data=self.scans[step].digest,
-                settings=self.settings_digest(step),
-                precision=precision,
-            ),
-            siren,
-        )
-        self.last[step] = siren
-
-    def _start(self, step: int) -> Siren:
-        """The weights that the fit starts from: ``(bricks, …)`` tensors of their own."""
-        bricks = self.layout.bricks
-        if self.config.init == "previous" and step % self.config.key_interval:
-            return self._neighbour(step - 1)
-        if self.prior is not None:
-            return self.prior.siren.repeat(bricks)
-        siren, components = self.archive.header.siren, self.archive.components
-        generator = random_generator(self.config.seed, step)
-        return initialize(siren, bricks, components, generator, self.layout.brick_shape)
-
-    def _neighbour(self, step: int) -> Siren:
-        if step in self.last:
-            return self.last[step]
-        if step in self.archive.steps and self.is_done(step):
-            return self.archive.load_step(step)
-        raise SettingsError(
-            f"init is previous, so step {step + 1} starts from step {step}, which is not encoded"
-            f" with these settings; encode the steps from the key frame"
-            f" {step - step % self.config.key_interval} on"
-        )
-
-    def _mse_wanted(self) -> float:
-        """Mean squared error, in units of the networks' output, at the target PSNR; or 0."""
-        if not self.config.target_psnr:
-            return 0.0
-        _, half = self.archive.header.value_range.scale()
-        rmse = self.series_range.width * 10 ** (-self.config.target_psnr / 20)
-        return float((rmse / half.max()) ** 2)
-
-    def _normalised_bricks(self, volume: np.ndarray) -> Tensor:
-        centre, half = self.archive.header.value_range.scale()
-        bricks = self.layout.split(volume)
-        # In place where ``split`` made a copy: volumes are large.
-        values = np.subtract(bricks, centre, out=bricks if self.layout.bricks > 1 else None)
-        values /= half
-        return torch.from_numpy(values).to(self.device)
-
-    def _errors(self, siren: Siren, volume: np.ndarray) -> tuple[str, Errors]:
-        """Of what decode will return on the device it takes by default, and in which precision.
-
-        That is bf16 where training's is and nothing is lost by it, judged on some planes.
-        """
-        siren = siren.to(self.device)
-        precision = "fp32"
-        if self.dtype == torch.bfloat16:
-            planes = np.unique(np.linspace(0, len(volume) - 1, _JUDGED_PLANES).astype(int))
-            exact = self._errors_of_planes(siren, volume, planes, torch.float32)
-            fast = self._errors_of_planes(siren, volume, planes, torch.bfloat16)
-            if fast.mean_squared <= _BF16_LOSS * exact.mean_squared:
-                precision = "bf16"
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        return precision, self._errors_of_planes(siren, volume, None, dtype)
-
-    def _errors_of_planes(
-        self, siren: Siren, volume: np.ndarray, planes: np.ndarray | None, dtype: torch.dtype
-    ) -> Errors:
-        """Errors in planes of constant z; None: in all."""
-        x, y, z = self.archive.grid.index_coordinates(self.archive.grid)
-        if planes is not None:
-            z, volume = z[planes], volume[planes]
-        centre, half = self.archive.header.value_range.scale()
-        decoded = decode_grid(siren, self.layout, (x, y, z), centre, half, dtype=dtype)
-        return Errors.between(volume, decoded)
-
-
-def _constant(siren: Siren, step_range: Range, value_range: Range) -> Siren:
-    """Networks that give the same value everywhere, to rounding."""
-    centre, half = value_range.scale()
-    level = torch.as_tensor((np.array(step_range.low, np.float32) - centre) / half)
-    *others, weight, bias = siren.tensors
-    return siren.with_tensors([*others, torch.zeros_like(weight), level.expand_as(bias).clone()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,16 @@ import pytest
 import torch
 from hypothesis import settings
 
+from metainr_core.archive import Archive
 from metainr_core.config import EncodeConfig, PretrainConfig, SirenConfig
 from metainr_core.errors import Cancelled
 from metainr_core.grid import Grid
 from metainr_core.pretraining import pretrain
 from metainr_core.prior import Prior
 from metainr_core.series import ArraySeries, Progress
+from metainr_core.step_encoder import StepEncoder
+from metainr_core.training import Trainer
+from tests.core.archives import HEADER, INFO, networks, record
 
 # The same examples in every run, no files left behind, no failures on a busy machine.
 settings.register_profile("plain", database=None, deadline=None, derandomize=True)
@@ -91,6 +96,29 @@ def learning() -> PretrainConfig:
 @pytest.fixture(scope="session")
 def prior(learning: PretrainConfig) -> Prior:
     return pretrain(waves(), learning)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    made = Archive.create(tmp_path / "run.minr", HEADER, INFO)
+    for step in range(3):
+        made.write_step(record(step), networks(step))
+    made.write_index()
+    return made
+
+
+@pytest.fixture
+def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*_: Any) -> None:
+        raise AssertionError("nothing was to be trained")
+
+    monkeypatch.setattr(Trainer, "run", run)
+
+
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many cores there are."""
+    monkeypatch.setattr(StepEncoder, "steps_at_once", lambda self: 1)
 
 
 @pytest.fixture

@@ -16,22 +16,10 @@ from metainr_core.grid import Grid
 from metainr_core.hashing import file_sha256
 from metainr_core.records import Header, StepRecord, of_one_fit, over_range, with_file
 from metainr_core.series import Range
+from tests.core.archives import record
 
 HEADER = Header("speed", 2, Grid((6, 5, 4)), SirenConfig(4, 1), Range((-1.0, 0.0), (2.0, 1.0)))
-RECORD = StepRecord(
-    step=3,
-    time=0.5,
-    psnr=20.0,
-    psnr_series=20.0,
-    max_error=0.5,
-    seconds=1.5,
-    epochs=4,
-    mean_squared_error=0.09,
-    value_low=(-1.0,),
-    value_high=(2.0,),
-    data="d",
-    settings="s",
-)
+RECORD = record(3)
 
 
 def test_a_record_of_format_1_was_decoded_in_float32() -> None:

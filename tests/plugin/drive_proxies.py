@@ -121,7 +121,7 @@ other = simple.MetaINREncode(
 algorithm = other.GetClientSideObject()
 sys.modules["metainr_paraview.filter"].__dict__["_PROGRESS_INTERVAL"] = 0
 # However many cores there are.
-sys.modules["metainr_core.encoding"].__dict__["_Fitter"].steps_at_once = lambda self: 1
+sys.modules["metainr_core.step_encoder"].__dict__["StepEncoder"].steps_at_once = lambda self: 1
 
 
 def stop(*_: Any) -> None:

@@ -14,8 +14,8 @@ from metainr_paraview.encode import ARCHIVE_ARRAY, COLUMNS, MetaINREncode
 from metainr_paraview.filter import ERROR_ARRAY
 from metainr_paraview.tables import field_text
 
-from metainr_core import encoding
 from metainr_core.archive import Archive
+from metainr_core.step_encoder import StepEncoder
 
 
 def make(lab: Any, path: Path, prior: Path | None, source: Any = None, **values: Any) -> Any:
@@ -73,7 +73,7 @@ def test_a_stop_keeps_finished_steps_and_the_next_run_continues(
 ) -> None:
     monkeypatch.setattr(filter_module, "_PROGRESS_INTERVAL", 0)
     # However many cores there are.
-    monkeypatch.setattr(encoding._Fitter, "steps_at_once", lambda self: 1)
+    monkeypatch.setattr(StepEncoder, "steps_at_once", lambda self: 1)
     algorithm = make(lab, tmp_path / "run.minr", prior_file)
     steps: list[str] = []
 

@@ -1,0 +1,270 @@
+"""Encoding into an archive that is there: what is kept, fitted again, refused or replaced."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from metainr_core.archive import Archive
+from metainr_core.config import EncodeConfig, PretrainConfig, SirenConfig
+from metainr_core.encoding import encode
+from metainr_core.errors import (
+    ArchiveError,
+    Cancelled,
+)
+from metainr_core.grid import Grid
+from metainr_core.metrics import Errors
+from metainr_core.pretraining import pretrain
+from metainr_core.prior import Prior
+from metainr_core.series import ArraySeries
+
+Maker = Callable[..., ArraySeries]
+
+
+def snapshot(path: Path) -> dict[Path, bytes]:
+    return {p: p.read_bytes() for p in path.parent.rglob("*") if p.is_file()}
+
+
+def digests(archive: Archive) -> list[str]:
+    """Of the weights alone: files also hold the seconds that the fit took."""
+    return [
+        "".join(str(t.double().sum().item()) for t in archive.load_step(s).tensors)
+        for s in archive.steps
+    ]
+
+
+def test_the_guard_against_training_guards(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig, no_training: None
+) -> None:
+    with pytest.raises(AssertionError, match="nothing was to be trained"):
+        encode(make_series(), tmp_path / "run.minr", config=quick)
+
+
+def test_a_second_run_trains_nothing(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig, request: pytest.FixtureRequest
+) -> None:
+    path = tmp_path / "run.minr"
+    first = encode(make_series(), path, config=quick)
+    times = [first.step_path(s).stat().st_mtime_ns for s in first.steps]
+    request.getfixturevalue("no_training")
+    again = encode(make_series(), path, config=quick)
+    assert [again.step_path(s).stat().st_mtime_ns for s in again.steps] == times
+    assert again.records == first.records
+
+
+@pytest.mark.usefixtures("one_by_one")
+def test_cancelled_work_goes_on_where_it_stopped(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig
+) -> None:
+    whole = encode(make_series(), tmp_path / "whole.minr", config=quick)
+    path = tmp_path / "run.minr"
+
+    def stop_in_step_2(fraction: float, message: str) -> None:
+        if message.startswith("step 2") and "pass" in message:
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        encode(make_series(), path, config=quick, progress=stop_in_step_2)
+    assert Archive.open(path).steps == [0, 1]
+    times = [Archive.open(path).step_path(s).stat().st_mtime_ns for s in (0, 1)]
+    resumed = encode(make_series(), path, config=quick)
+    assert [resumed.step_path(s).stat().st_mtime_ns for s in (0, 1)] == times
+    assert digests(resumed) == digests(whole)
+    assert not list(path.parent.rglob(".*"))
+
+
+def test_a_full_disk_keeps_the_finished_steps(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.minr"
+    replace = os.replace
+
+    def full(source: str, target: Path) -> None:
+        if "step_000002" in str(target):
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(ArchiveError, match=r"step_000002.* cannot be written: No space left"):
+        encode(make_series(), path, config=quick)
+    monkeypatch.undo()
+    assert Archive.open(path).steps == [0, 1]
+    assert not list(tmp_path.rglob(".*"))
+    assert encode(make_series(), path, config=quick).steps == [0, 1, 2, 3]
+
+
+def test_a_lost_index_costs_nothing(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig, request: pytest.FixtureRequest
+) -> None:
+    path = tmp_path / "run.minr"
+    first = encode(make_series(), path, config=quick)
+    path.unlink()
+    request.getfixturevalue("no_training")
+    assert encode(make_series(), path, config=quick).records == first.records
+
+
+def test_parts_in_any_order_give_the_whole(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig
+) -> None:
+    whole = encode(make_series(), tmp_path / "whole.minr", config=quick)
+    path = tmp_path / "run.minr"
+    # numpy's integers, as scripts have them.
+    for steps in (np.array([3, 1]), [0], range(2, 3)):
+        encode(make_series(), path, config=quick, steps=steps)
+    assert Archive.open(path).steps == [0, 1, 2, 3]
+    assert digests(Archive.open(path)) == digests(whole)
+
+
+def test_a_chain_is_resumed_in_the_middle(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig
+) -> None:
+    config = dataclasses.replace(quick, init="previous", key_interval=3)
+    whole = encode(make_series(steps=6), tmp_path / "w.minr", config=config)
+    path = tmp_path / "run.minr"
+    encode(make_series(steps=6), path, config=config, steps=[0, 1, 3])
+    encode(make_series(steps=6), path, config=config, steps=[2, 4])
+    assert digests(encode(make_series(steps=6), path, config=config)) == digests(whole)
+
+
+def test_a_longer_series_goes_on(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig, prior: Prior
+) -> None:
+    path = tmp_path / "run.minr"
+    meta = dataclasses.replace(quick, init="meta")
+    first = encode(make_series(steps=3), path, config=meta, prior=prior)
+    times = [first.step_path(s).stat().st_mtime_ns for s in first.steps]
+    longer = encode(make_series(steps=5), path, config=meta, prior=prior)
+    assert longer.steps == [0, 1, 2, 3, 4]
+    assert [longer.step_path(s).stat().st_mtime_ns for s in first.steps] == times
+
+
+# Fitted again
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"epochs": 3}, {"seed": 1}, {"learning_rate": 2e-3}],
+)
+def test_other_settings_fit_again(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig, change: dict[str, Any]
+) -> None:
+    path = tmp_path / "run.minr"
+    before = digests(encode(make_series(), path, config=quick))
+    other = dataclasses.replace(quick, **change)
+    after = encode(make_series(), path, config=other)
+    assert after.steps == [0, 1, 2, 3]
+    assert not set(digests(after)) & set(before)
+    assert digests(encode(make_series(), path, config=quick)) == before
+
+
+def test_another_prior_fits_again(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig, prior: Prior, learning: PretrainConfig
+) -> None:
+    path = tmp_path / "run.minr"
+    meta = dataclasses.replace(quick, init="meta")
+    before = digests(encode(make_series(), path, config=meta, prior=prior))
+    other = pretrain(make_series(), dataclasses.replace(learning, outer_steps=3))
+    assert not set(digests(encode(make_series(), path, config=meta, prior=other))) & set(before)
+
+
+def test_a_damaged_step_is_fitted_again(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig
+) -> None:
+    path = tmp_path / "run.minr"
+    archive = encode(make_series(), path, config=quick)
+    before = digests(archive)
+    data = bytearray(archive.step_path(2).read_bytes())
+    data[-1] ^= 1
+    archive.step_path(2).write_bytes(bytes(data))
+    again = encode(make_series(), path, config=quick)
+    assert digests(again) == before
+    assert again.is_intact(2)
+
+
+def test_an_index_older_than_its_steps_is_not_believed(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig
+) -> None:
+    """Killed after step files of other settings, before the index."""
+    path = tmp_path / "run.minr"
+    first = encode(make_series(), path, config=quick)
+    index, before = path.read_bytes(), digests(first)
+    encode(make_series(), path, config=dataclasses.replace(quick, seed=5))
+    path.write_bytes(index)
+    again = encode(make_series(), path, config=quick)
+    assert digests(again) == before
+
+
+# Refused or replaced
+
+
+def test_another_network_is_refused_unless_overwritten(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig
+) -> None:
+    path = tmp_path / "run.minr"
+    before = digests(encode(make_series(), path, config=quick))
+    other = dataclasses.replace(quick, siren=SirenConfig(8, 1, 10.0))
+    with pytest.raises(ArchiveError, match=r"holds networks of width .*--overwrite"):
+        encode(make_series(), path, config=other)
+    assert digests(Archive.open(path)) == before
+    after = encode(make_series(), path, config=other, overwrite=True)
+    assert after.header.siren.width == 8
+    assert not set(digests(after)) & set(before)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"phase": 0.3},
+        {"times": [0.0, 1.0, 2.0, 4.0]},
+        {"steps": 3},
+        {"array": "pressure"},
+        {"components": 2},
+        {"grid": Grid((12, 10, 8), spacing=(2.0, 1.0, 1.0))},
+        {"dims": (12, 10, 9)},
+    ],
+)
+def test_another_series_is_refused_and_nothing_is_lost(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig, other: dict[str, Any]
+) -> None:
+    path = tmp_path / "run.minr"
+    encode(make_series(), path, config=quick)
+    before = snapshot(path)
+    with pytest.raises(ArchiveError, match=r"holds another series.*--overwrite") as error:
+        encode(make_series(**other), path, config=quick)
+    assert "\n" not in str(error.value)
+    assert snapshot(path) == before
+    replaced = encode(make_series(**other), path, config=quick, overwrite=True)
+    assert len(replaced.steps) == len(make_series(**other))
+
+
+def test_overwriting_leaves_no_step_of_the_old_series(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig, prior: Prior
+) -> None:
+    """With one prior the headers of two series are equal, and so their steps look alike."""
+    path = tmp_path / "run.minr"
+    meta = dataclasses.replace(quick, init="meta")
+    encode(make_series(), path, config=meta, prior=prior)
+    other = make_series(phase=0.05)
+    encode(other, path, config=meta, prior=prior, overwrite=True, steps=[0])
+    assert Archive.open(path).steps == [0]
+    encode(other, path, config=meta, prior=prior)
+    for row in Archive.open(path).records:
+        errors = Errors.between(other.read(row.step), Archive.open(path).decode(row.step))
+        assert row.max_error == pytest.approx(errors.largest)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"precious notes"])
+def test_a_file_that_is_no_archive_is_not_replaced(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig, content: bytes
+) -> None:
+    path = tmp_path / "run.minr"
+    path.write_bytes(content)
+    with pytest.raises(ArchiveError):
+        encode(make_series(), path, config=quick)
+    assert path.read_bytes() == content
