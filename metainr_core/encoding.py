@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from .archive import Archive
 from .config import EncodeConfig
 from .device import find_device
-from .errors import ArchiveError, PriorError, SeriesError, SettingsError
+from .errors import ArchiveError, MetaINRWarning, PriorError, SeriesError, SettingsError
 from .layout import choose_siren
 from .pretraining import check_prior
 from .prior import Prior
@@ -33,7 +34,7 @@ def encode(
     """Fits networks to the steps of ``series`` and stores each in the archive as it is done.
 
     ``steps``: which ones (None: all). Steps that the archive already holds from the same data,
-    prior and settings are kept as they are; with other settings they are fitted again. An archive
+    prior and settings are kept as they are; others are fitted again, after a warning. An archive
     made from other data, or for other networks, is refused unless ``overwrite``. When
     ``progress`` raises ``Cancelled`` the finished steps stay and the exception goes on. Raises
     MetaINRError on bad input.
@@ -70,6 +71,10 @@ def encode(
         prior.save(archive.folder / "prior.safetensors")
     encoder = StepEncoder(series, archive, prior, config, device, scans, series_range)
     todo = [step for step in chosen if not encoder.is_done(step)]
+    replaced = [step for step in todo if encoder.is_outdated(step)]
+    if replaced:
+        message = f"{archive.path}: replacing {_names(replaced)}, made with other settings or prior"
+        warnings.warn(message, MetaINRWarning, stacklevel=2)
     done = len(chosen) - len(todo)
     try:
         for group in _groups(todo, config, encoder.steps_at_once()):
@@ -93,18 +98,24 @@ def _groups(steps: Sequence[int], config: EncodeConfig, size: int) -> Iterator[l
 
 
 def _group_progress(progress: Progress, done: int, total: int, group: Sequence[int]) -> Progress:
-    few = ", ".join(map(str, group))
-    names = few if len(group) < 5 else f"{group[0]} to {group[-1]}"
-    word = "step" if len(group) == 1 else "steps"
-
     def report(fraction: float, message: str) -> None:
         overall = (done + len(group) * fraction) / total
         progress(
             _SCAN_SHARE + (1 - _SCAN_SHARE) * overall,
-            f"{word} {names} ({done + len(group)}/{total}): {message}",
+            f"{_names(group)} ({done + len(group)}/{total}): {message}",
         )
 
     return report
+
+
+def _names(steps: Sequence[int]) -> str:
+    if len(steps) == 1:
+        return f"step {steps[0]}"
+    if len(steps) < 5:
+        return "steps " + ", ".join(map(str, steps))
+    first, second, *_, last = steps
+    whole = last - first < len(steps)
+    return f"steps {first} to {last}" if whole else f"steps {first}, {second} … {last}"
 
 
 def _check_init(config: EncodeConfig, prior: Prior | None) -> None:

@@ -93,6 +93,11 @@ class StepEncoder:
             and self.archive.is_intact(step)
         )
 
+    def is_outdated(self, step: int) -> bool:
+        """Whether the archive holds the step as other settings or another prior made it."""
+        held = step in self.archive.steps
+        return held and self.archive.record(step).settings != self.settings_digest(step)
+
     def fit(self, steps: Sequence[int]) -> None:
         """Fits steps together and writes each."""
         volumes = {step: self.series.read(step) for step in steps}

@@ -6,7 +6,7 @@ import copy
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,8 @@ import pytest
 
 from metainr_core.archive import FORMAT_VERSION, Archive, _digest
 from metainr_core.errors import ArchiveError, MetaINRError
-from metainr_core.series import ArraySeries
 from metainr_core.storage import read_metadata, save_tensors, siren_tensors
 from tests.core.archives import HEADER, INFO, networks, record, strict_json
-
-Maker = Callable[..., ArraySeries]
 
 
 @pytest.mark.parametrize("function", ["replace", "fsync"])

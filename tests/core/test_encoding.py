@@ -11,13 +11,7 @@ import pytest
 
 from metainr_core.config import EncodeConfig, SirenConfig
 from metainr_core.encoding import encode
-from metainr_core.errors import (
-    ArchiveError,
-    MetaINRError,
-    PriorError,
-    SeriesError,
-    SettingsError,
-)
+from metainr_core.errors import ArchiveError, MetaINRError, PriorError, SeriesError, SettingsError
 from metainr_core.prior import Prior
 from metainr_core.series import ArraySeries
 

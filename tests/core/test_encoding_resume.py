@@ -14,10 +14,7 @@ import pytest
 from metainr_core.archive import Archive
 from metainr_core.config import EncodeConfig, PretrainConfig, SirenConfig
 from metainr_core.encoding import encode
-from metainr_core.errors import (
-    ArchiveError,
-    Cancelled,
-)
+from metainr_core.errors import ArchiveError, Cancelled, MetaINRWarning
 from metainr_core.grid import Grid
 from metainr_core.metrics import Errors
 from metainr_core.pretraining import pretrain
@@ -25,6 +22,7 @@ from metainr_core.prior import Prior
 from metainr_core.series import ArraySeries
 
 Maker = Callable[..., ArraySeries]
+REPLACING_ALL = r"run\.minr: replacing steps 0, 1, 2, 3, made with other settings"
 
 
 def snapshot(path: Path) -> dict[Path, bytes]:
@@ -157,10 +155,41 @@ def test_other_settings_fit_again(
     path = tmp_path / "run.minr"
     before = digests(encode(make_series(), path, config=quick))
     other = dataclasses.replace(quick, **change)
-    after = encode(make_series(), path, config=other)
+    with pytest.warns(MetaINRWarning, match=REPLACING_ALL):
+        after = encode(make_series(), path, config=other)
     assert after.steps == [0, 1, 2, 3]
     assert not set(digests(after)) & set(before)
-    assert digests(encode(make_series(), path, config=quick)) == before
+    with pytest.warns(MetaINRWarning, match=REPLACING_ALL):
+        assert digests(encode(make_series(), path, config=quick)) == before
+
+
+@pytest.mark.parametrize(
+    ("steps", "names"),
+    [
+        ([4, 6], "step 4"),
+        ([0, 1, 4], "steps 0, 1, 4"),
+        ([0, 1, 2, 3, 4, 6], "steps 0 to 4"),
+        ([0, 1, 2, 4, 5], "steps 0, 1 … 5"),
+    ],
+)
+def test_what_is_replaced_is_said_once_before_the_work(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig, steps: list[int], names: str
+) -> None:
+    path = tmp_path / "run.minr"
+    encode(make_series(steps=7), path, config=quick, steps=range(6))
+    before = snapshot(path)
+
+    def stop_at_once(fraction: float, message: str) -> None:
+        if "starting" in message:
+            raise Cancelled("enough")
+
+    other = dataclasses.replace(quick, epochs=1)
+    with pytest.warns(MetaINRWarning) as warned, pytest.raises(Cancelled):
+        encode(make_series(steps=7), path, config=other, steps=steps, progress=stop_at_once)
+    assert [str(w.message) for w in warned] == [
+        f"{path}: replacing {names}, made with other settings or prior"
+    ]
+    assert set(snapshot(path)) == set(before)
 
 
 def test_another_prior_fits_again(
@@ -170,7 +199,9 @@ def test_another_prior_fits_again(
     meta = dataclasses.replace(quick, init="meta")
     before = digests(encode(make_series(), path, config=meta, prior=prior))
     other = pretrain(make_series(), dataclasses.replace(learning, outer_steps=3))
-    assert not set(digests(encode(make_series(), path, config=meta, prior=other))) & set(before)
+    with pytest.warns(MetaINRWarning, match=REPLACING_ALL):
+        after = encode(make_series(), path, config=meta, prior=other)
+    assert not set(digests(after)) & set(before)
 
 
 def test_a_damaged_step_is_fitted_again(
@@ -194,9 +225,11 @@ def test_an_index_older_than_its_steps_is_not_believed(
     path = tmp_path / "run.minr"
     first = encode(make_series(), path, config=quick)
     index, before = path.read_bytes(), digests(first)
-    encode(make_series(), path, config=dataclasses.replace(quick, seed=5))
+    with pytest.warns(MetaINRWarning, match=REPLACING_ALL):
+        encode(make_series(), path, config=dataclasses.replace(quick, seed=5))
     path.write_bytes(index)
-    again = encode(make_series(), path, config=quick)
+    with pytest.warns(MetaINRWarning, match=REPLACING_ALL):
+        again = encode(make_series(), path, config=quick)
     assert digests(again) == before
 
 

@@ -15,9 +15,7 @@ import torch
 from metainr_core.archive import Archive
 from metainr_core.config import KEY_EPOCHS, EncodeConfig, SirenConfig
 from metainr_core.encoding import encode
-from metainr_core.errors import (
-    SettingsError,
-)
+from metainr_core.errors import SettingsError
 from metainr_core.metrics import Errors
 from metainr_core.prior import Prior
 from metainr_core.series import ArraySeries

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,12 @@ def test_decode_follows_encode(lab: Any, encoded: Any, decode: Any, archive: Arc
     decode.UpdateTimeStep(1.0)
     before = lab.values(decode.GetOutputDataObject(0)).copy()
     encoded.SetEpochs(5)
-    decode.UpdateTimeStep(1.0)
+    messages = lab.messages(encoded)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        decode.UpdateTimeStep(1.0)
+    (message,) = messages
+    assert f"{archive.path}: replacing steps 0, 1, 2, 3, made with other settings" in message
     after = lab.values(decode.GetOutputDataObject(0))
     assert not np.array_equal(before, after)
     np.testing.assert_array_equal(after, Archive.open(archive.path).decode(1))

@@ -70,6 +70,8 @@ def test_resolution_box_and_contour(run: dict[str, Any]) -> None:
 
 def test_decode_follows_encode(run: dict[str, Any]) -> None:
     assert run["follows"]
+    replaced, _stopped = lines_about(run, "WARNING: Meta-INR Encode")
+    assert "replacing steps 0, 1, 2, 3, made with other settings" in replaced
 
 
 def test_the_reader_opens_archives(lab: Any, run: dict[str, Any]) -> None:
@@ -95,7 +97,7 @@ def test_a_stop_keeps_what_is_finished(run: dict[str, Any]) -> None:
     assert run["stopped_steps"] == [0, 1]
     assert run["still_stopped_steps"] == [0, 1]
     assert run["continued_steps"] == [0, 1, 2, 3]
-    (line,) = lines_about(run, "WARNING: Meta-INR Encode")
+    (line,) = lines_about(run, "WARNING: Meta-INR Encode: stopped")
     assert "keeps 2 of 4 steps" in line
 
 
