@@ -19,6 +19,10 @@ from .grid import Grid
 
 WHOLE_VOLUME_VOXELS = 400_000
 DEFAULT_BRICK = 32
+# A network of the usual width would not be small beside fewer values than these.
+SMALL_VALUES = 100_000
+SMALL_RATIO = 8
+SMALLEST_WIDTH = 8
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,8 @@ def choose_siren(
     """The network for a grid; every None is taken from ``base``, or chosen without one.
 
     Up to about 400,000 voxels one network serves the whole volume, as published; larger volumes
-    get bricks of 32³, whose cost per voxel does not grow with the volume. ``target_ratio``:
+    get bricks of 32³, whose cost per voxel does not grow with the volume. Volumes of less than
+    about 100,000 values get networks of an eighth as many numbers. ``target_ratio``:
     float32 bytes of the volume over float32 bytes of the weights; the widest network that
     reaches it is taken. Raises SettingsError when none does.
     """
@@ -141,16 +146,25 @@ def choose_siren(
     def shape(chosen: int) -> SirenConfig:
         return SirenConfig(chosen, hidden_layers, omega_0, first_scale, brick_size)
 
+    values = grid.voxels * components / layout.bricks
     if target_ratio is None:
-        return shape(width if width is not None else 64 if whole else 20)
+        if width is None:
+            width = 64 if whole else 20
+            while (
+                values * layout.bricks < SMALL_VALUES
+                and width > SMALLEST_WIDTH
+                and shape(width).parameters(components) > values / SMALL_RATIO
+            ):
+                width -= 1
+        return shape(width)
     if width is not None:
         raise SettingsError("both width and target_ratio are given; give one of them")
     if not target_ratio > 0:
         raise SettingsError(f"target_ratio is {target_ratio}; expected a number above 0")
-    budget = grid.voxels * components / target_ratio / layout.bricks
+    budget = values / target_ratio
     fitting = [w for w in range(4, 1025) if shape(w).parameters(components) <= budget]
     if not fitting:
-        best = grid.voxels * components / layout.bricks / shape(4).parameters(components)
+        best = values / shape(4).parameters(components)
         raise SettingsError(
             f"target_ratio {target_ratio:g} cannot be reached with {layout.bricks} bricks of"
             f" {hidden_layers} hidden layers: a network of width 4 gives {best:.1f};"

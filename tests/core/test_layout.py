@@ -112,6 +112,27 @@ def test_small_volumes_get_one_network_and_large_ones_bricks() -> None:
     assert BrickLayout.of((128, 128, 128), large.brick_size).bricks == 64
 
 
+@pytest.mark.parametrize(
+    ("dims", "components"),
+    [((32, 32, 1), 1), ((200, 1, 1), 1), ((24, 24, 24), 1), ((40, 40, 40), 1), ((24, 24, 24), 3)],
+)
+def test_the_network_of_a_tiny_volume_is_smaller_than_it(
+    dims: tuple[int, int, int], components: int
+) -> None:
+    found = choose_siren(Grid(dims), components)
+    budget = np.prod(dims) * components / 8
+    assert found.width == 8 or found.parameters(components) <= budget
+    wider = SirenConfig(found.width + 1, found.hidden_layers)
+    assert wider.parameters(components) > budget
+
+
+def test_other_volumes_have_the_usual_width() -> None:
+    assert choose_siren(Grid((47, 47, 47))).width == 64
+    assert choose_siren(Grid((2000, 2000, 1))).width == 20
+    assert choose_siren(Grid((24, 24, 24)), width=64).width == 64
+    assert choose_siren(Grid((24, 24, 24)), base=SirenConfig(width=64)).width == 64
+
+
 def test_what_is_given_is_kept_and_the_rest_comes_from_the_base() -> None:
     base = SirenConfig(width=20, hidden_layers=2, omega_0=11.0, first_scale=0.7, brick_size=16)
     grid = Grid((128, 128, 128))
