@@ -24,18 +24,24 @@ _FLAGS = (
 )
 
 
+class _UnusableCacheError(Exception):
+    """The cache folder cannot be made or written to."""
+
+
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """The compiled library, or None, after a warning, where it cannot be made."""
     try:
-        path = _built()
         try:
-            return ctypes.CDLL(str(path))
-        except OSError:
-            # Cut short, or made on another system with the same home folder.
-            path.unlink()
-            return ctypes.CDLL(str(_built()))
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
+            return _loaded(_cache_folder())
+        except _UnusableCacheError as error:
+            message = f"{error}, so this program compiles the fast path for itself alone"
+            cure = "set XDG_CACHE_HOME to a writable folder to keep it"
+            warnings.warn(f"{message}; {cure}", MetaINRWarning, stacklevel=2)
+            # Nobody else can write to it, and a loaded file needs no name.
+            with tempfile.TemporaryDirectory(prefix="metainr-") as folder:
+                return _loaded(Path(folder))
+    except (_UnusableCacheError, OSError, ValueError, subprocess.SubprocessError) as error:
         message = f"this will be slower than it could be: {_describe(error)}"
         warnings.warn(message, MetaINRWarning, stacklevel=2)
         return None
@@ -49,7 +55,17 @@ def _describe(error: Exception) -> str:
     return str(error)
 
 
-def _built() -> Path:
+def _loaded(folder: Path) -> ctypes.CDLL:
+    path = _built(folder)
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError:
+        # Cut short, or made on another system with the same home folder.
+        path.unlink()
+        return ctypes.CDLL(str(_built(folder)))
+
+
+def _built(folder: Path) -> Path:
     """The library's file, compiled if it is not there. Raises OSError, SubprocessError."""
     sources = [Path(__file__).with_name(name) for name in _SOURCES]
     compiler = _compiler()
@@ -57,7 +73,7 @@ def _built() -> Path:
     identity = hashlib.sha256(" ".join([compiler, *_FLAGS, system, _processor()]).encode())
     for source in sources:
         identity.update(source.read_bytes())
-    path = _cache_folder() / f"fused-{identity.hexdigest()[:16]}.so"
+    path = folder / f"fused-{identity.hexdigest()[:16]}.so"
     if not path.exists():
         _compile(compiler, sources[0], path)
     return path
@@ -65,7 +81,10 @@ def _built() -> Path:
 
 def _compile(compiler: str, source: Path, path: Path) -> None:
     # Under another name first: other processes must not load half a file.
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".so")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".so")
+    except OSError as error:
+        raise _unusable(path.parent, error) from error
     os.close(handle)
     try:
         command = [compiler, *_FLAGS, str(source), "-o", temporary]
@@ -96,11 +115,18 @@ def _cache_folder() -> Path:
     except RuntimeError as error:
         raise OSError("there is no home folder; set XDG_CACHE_HOME") from error
     folder = root / "metainr"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = folder.stat()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+    except OSError as error:
+        raise _unusable(folder, error) from error
     if status.st_uid != os.getuid() or status.st_mode & 0o022:
         raise OSError(f"{folder} is not this user's alone; give it mode 700, or set XDG_CACHE_HOME")
     return folder
+
+
+def _unusable(folder: Path, error: OSError) -> _UnusableCacheError:
+    return _UnusableCacheError(f"cache folder {folder} cannot be used ({error.strerror or error})")
 
 
 def _processor() -> str:

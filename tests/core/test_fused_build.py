@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,3 +106,30 @@ def test_without_a_home_folder_pytorch_does_the_work(monkeypatch: pytest.MonkeyP
             assert not fused.serves(CPU, torch.float32)
     finally:
         build.library.cache_clear()
+
+
+@needs_library
+@pytest.mark.parametrize("place", ["file", "read-only"])
+def test_an_unusable_cache_is_named_and_done_without(
+    nothing_built: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    if place == "file":
+        (nothing_built / "file").touch()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(nothing_built / "file"))
+        message = r"cache folder .*file.metainr cannot be used \(Not a directory\).*; set XDG_CACHE"
+    else:
+        make = tempfile.mkstemp
+
+        def refuse(dir: Path, suffix: str) -> tuple[int, str]:
+            if dir == nothing_built / "metainr":
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+            return make(dir=dir, suffix=suffix)
+
+        monkeypatch.setattr(tempfile, "mkstemp", refuse)
+        message = r"cache folder .*metainr cannot be used \(Read-only file system\).*; set XDG"
+    temporary = nothing_built / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with pytest.warns(MetaINRWarning, match=message):
+        assert fused.serves(CPU, torch.float32)
+    assert not list(temporary.iterdir())
