@@ -9,6 +9,7 @@ between writing a step and the index loses nothing.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -258,6 +259,20 @@ class Archive:
         path = self.step_path(step)
         return path.is_file() and file_sha256(path) == self.record(step).sha256
 
+    def damaged(self, progress: Progress = no_progress) -> list[int]:
+        """Steps whose file is there, but cannot be read or is not the one that was recorded."""
+        result = []
+        files = self._step_files()
+        for count, step in enumerate(files):
+            progress(count / len(files), f"checking step {step}")
+            try:
+                intact = step in self._records and self.is_intact(step)
+            except OSError:
+                intact = False
+            if not intact:
+                result.append(step)
+        return result
+
     def load_step(self, step: int) -> Siren:
         """The networks of one step. Raises ArchiveError when its file is missing or damaged."""
         record, path = self.record(step), self.step_path(step)
@@ -288,16 +303,32 @@ class Archive:
         siren = self.load_step(step).to(find_device(device))
         grid = grid or self.grid
         centre, half = self.header.value_range.scale()
+        # The values, and where they lie along each axis.
+        size = 4 * grid.voxels * self.components + 32 * sum(grid.dims)
         try:
+            if size > _free_memory():
+                raise MemoryError
             positions = self.grid.index_coordinates(grid)
             dtype = decode_dtype(self.record(step).precision, siren.weights[0].device)
             return decode_grid(siren, self.layout, positions, centre, half, progress, dtype)
         except MemoryError as error:
-            size = 4 * grid.voxels * self.components / 2**30
             raise MetaINRError(
-                f"{grid.dims} values need {size:.3g} GiB, which this machine does not have free;"
-                " decode fewer values or a box of them"
+                f"{grid.dims} values need {size / 2**30:.3g} GiB, which this machine does not"
+                " have free; decode fewer values or a box of them"
             ) from error
+
+
+def _free_memory() -> int:
+    """Bytes that can be had, swap included; where that is not known, all there could be.
+
+    Asked for more, Linux often says yes and ends the process when it is used.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        amounts = dict(line.split()[:2] for line in lines)
+        return 1024 * (int(amounts["MemAvailable:"]) + int(amounts["SwapFree:"]))
+    except (OSError, LookupError, ValueError):
+        return sys.maxsize // 4
 
 
 def _check_version(path: Path, data: Mapping[str, Any]) -> None:

@@ -25,6 +25,8 @@ from .grid import Grid
 from .series import Series, check_grid, choose_array
 from .storage import make_folder, write_atomically
 
+_MARK = "metainr"
+
 
 def _vtk(module: str) -> Any:
     try:
@@ -249,6 +251,14 @@ def read_pvd(path: Path) -> tuple[list[Path], list[float]]:
     return [path.parent / name for _, name, _ in entries], [t for t, _, _ in entries]
 
 
+def read_mark(path: Path) -> str | None:
+    """The mark that ``write_pvd`` put into a file; None when there is no such."""
+    try:
+        return ElementTree.parse(path).getroot().get(_MARK)
+    except (OSError, ElementTree.ParseError, *DAMAGE):
+        return None
+
+
 def write_image(image: Any, path: Path) -> None:
     """Writes a ``vtkImageData`` as inline binary ``.vti``, which every ParaView reads.
 
@@ -278,10 +288,17 @@ def write_image(image: Any, path: Path) -> None:
         ) from error
 
 
-def write_pvd(path: Path, files: Sequence[str], times: Sequence[float]) -> None:
-    """Writes a ``.pvd`` that names ``files`` (relative to it) at ``times``."""
+def write_pvd(
+    path: Path, files: Sequence[str], times: Sequence[float], mark: str | None = None
+) -> None:
+    """Writes a ``.pvd`` that names ``files`` (relative to it) at ``times``.
+
+    ``mark`` says what they are, for ``read_mark``; other programs do not look at it.
+    """
     make_folder(path.parent)
     root = ElementTree.Element("VTKFile", type="Collection", version="0.1")
+    if mark is not None:
+        root.set(_MARK, mark)
     collection = ElementTree.SubElement(root, "Collection")
     for name, value in zip(files, times, strict=True):
         ElementTree.SubElement(collection, "DataSet", timestep=repr(value), part="0", file=name)

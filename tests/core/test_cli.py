@@ -160,12 +160,14 @@ def test_decode_replaces_nothing_unless_told(folder: Path, capsys: Capture) -> N
     run(capsys, "decode", "run.minr", "-o", "out.pvd", "--steps", "0")
     before = (folder / "out" / "step_000000.vti").read_bytes()
     again = ["decode", "run.minr", "-o", "out.pvd", "--steps", "1"]
-    assert "out.pvd exists; choose another name" in fails(capsys, *again)
-    (folder / "out.pvd").unlink()
-    whole = ["decode", "run.minr", "-o", "out.pvd", "--scale", "2"]
-    assert "step_000000.vti exists" in fails(capsys, *whole)
+    assert "out.pvd exists and holds other steps" in fails(capsys, *again)
     assert (folder / "out" / "step_000000.vti").read_bytes() == before
-    run(capsys, *whole, "--overwrite")
+    whole = ["decode", "run.minr", "-o", "out.pvd", "--scale", "2", "--overwrite"]
+    (folder / "out.pvd").rename(folder / "moved.pvd")
+    assert "step_000000.vti exists and is not marked" in fails(capsys, *whole)
+    (folder / "moved.pvd").rename(folder / "out.pvd")
+    assert (folder / "out" / "step_000000.vti").read_bytes() == before
+    run(capsys, *whole)
     assert (folder / "out" / "step_000000.vti").read_bytes() != before
 
 
@@ -175,8 +177,30 @@ def test_what_is_missing_is_said(folder: Path, capsys: Capture) -> None:
     (folder / "run" / "step_000001.safetensors").unlink()
     said = run(capsys, "info", "run.minr")["encoded"]
     assert said == "2 of 6 steps; the files of 1 are missing"
+    assert run(capsys, "info", "run.minr")["damaged"] == []
     (folder / "run").rename(folder / "elsewhere")
     assert "folder run is missing" in fails(capsys, "info", "run.minr")
+
+
+def test_damaged_files_are_named(folder: Path, capsys: Capture) -> None:
+    run(capsys, "encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE)
+    (folder / "run" / "step_000001.safetensors").write_bytes(b"")
+    path = folder / "run" / "step_000003.safetensors"
+    path.write_bytes(path.read_bytes()[:-4] + b"\0\0\1\0")
+    report = run(capsys, "info", "run.minr")
+    assert report["damaged"] == [1, 3]
+    assert report["encoded"] == "6 of 6 steps; the files of 1, 3 are damaged; encode them again"
+    # A rebuilt index has what is intact, and says what it had to leave out.
+    (folder / "run.minr").unlink()
+    report = run(capsys, "info", "run.minr")
+    assert report["damaged"] == [1, 3]
+    assert report["encoded"] == "4 of 6 steps; the files of 1, 3 are damaged; encode them again"
+    assert main(["info", "run.minr"]) == 0
+    assert "damaged           1, 3\n" in capsys.readouterr().out
+    run(capsys, "encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE)
+    assert run(capsys, "info", "run.minr")["damaged"] == []
+    assert main(["info", "run.minr"]) == 0
+    assert "damaged           none\n" in capsys.readouterr().out
 
 
 def test_a_closed_pipe_is_no_error(folder: Path, capsys: Capture) -> None:
@@ -253,6 +277,10 @@ def test_bad_input_is_one_line(folder: Path, make_series: Maker, capsys: Capture
         (["decode", "run.minr", "-o", "file/out.pvd"], "choose a writable folder"),
         (["decode", "run.minr", "-o", "out.pvd", "--steps", "2,9"], "holds no step 9"),
         (["decode", "run.minr", "-o", "out.pvd", "--scale", "0"], "scale is 0"),
+        (["decode", "run.minr", "-o", "out.pvd", "--scale", "1e300"], "take a smaller scale"),
+        (["decode", "run.minr", "-o", "out.pvd", "--scale", "1e5"], "decode fewer values"),
+        (["decode", "run.minr", "-o", "out.pvd", "--dims", *["1000000"] * 3], "GiB, which this"),
+        (["decode", "run.minr", "-o", "out.pvd", "--dims", "9999999999", "1", "1"], "as VTK"),
         (["decode", "run.minr", "-o", "out.pvd", "--dims", "0", "1", "1"], "dims are"),
         (
             ["decode", "run.minr", "-o", "out.pvd", "--box", "20", "30", *"0909"],
@@ -320,9 +348,11 @@ def test_help_and_version(capsys: Capture) -> None:
     assert "--outer-steps" in text
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+MAIN = "import sys; from metainr_core.cli import main; sys.exit(main())"
+
+
+def start(folder: Path, *arguments: str, code: str = MAIN) -> subprocess.Popen[str]:
     root = str(Path(metainr_core.__file__).parents[1])
-    code = "import sys; from metainr_core.cli import main; sys.exit(main())"
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         cwd=folder,
@@ -356,6 +386,51 @@ def test_ctrl_c_keeps_the_finished_steps(folder: Path, capsys: Capture) -> None:
     kept = archive.step_path(0).stat().st_mtime_ns
     assert len(run(capsys, *command)["steps"]) == 6
     assert archive.step_path(0).stat().st_mtime_ns == kept
+
+
+@pytest.mark.parametrize("module", ["numpy", "torch", "vtkmodules"])
+def test_ctrl_c_while_starting_is_one_line(folder: Path, module: str) -> None:
+    """Whatever is imported at that time, which may well swallow a KeyboardInterrupt."""
+    code = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}:\n"
+        "            try:\n"
+        "                os.kill(os.getpid(), signal.SIGINT)\n"
+        "            except KeyboardInterrupt:\n"
+        "                raise ImportError('interrupted')\n"
+        "from metainr_core.cli import main\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "sys.exit(main())"
+    )
+    command = ["decode", "run.minr", "-o", "out.pvd"]
+    process = start(folder, *command, code=code)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "metainr: stopped\n")
+
+
+def test_the_start_imports_next_to_nothing(folder: Path) -> None:
+    """Ctrl-C is answered only once this module is there."""
+    code = "import sys, metainr_core.cli; print(len(sys.modules.keys() & {'numpy', 'argparse'}))"
+    process = start(folder, code=code)
+    assert process.communicate(timeout=60) == ("0\n", "")
+
+
+def test_a_keyboard_interrupt_is_one_line(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is what a second Ctrl-C makes."""
+
+    def twice(*_: Any, **__: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Archive, "open", twice)
+    before = signal.getsignal(signal.SIGINT)
+    assert main(["info", "run.minr"]) == 130
+    assert capsys.readouterr().err == "metainr: stopped\n"
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_killed_encode_loses_at_most_the_step_in_flight(folder: Path, capsys: Capture) -> None:

@@ -314,6 +314,18 @@ def test_an_unwritable_place_is_reported(tmp_path: Path) -> None:
         vti.write_pvd(tmp_path / "file" / "run.pvd", [], [])
 
 
+def test_a_mark_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "run.pvd"
+    assert vti.read_mark(path) is None
+    vti.write_pvd(path, ["a"], [0.0])
+    assert vti.read_mark(path) is None
+    vti.write_pvd(path, ["a"], [0.0], "<mine>")
+    assert vti.read_mark(path) == "<mine>"
+    assert vti.read_pvd(path) == ([tmp_path / "a"], [0.0])
+    path.write_text("<VTKFile")
+    assert vti.read_mark(path) is None
+
+
 def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "a.vti"
     path.write_text("before")

@@ -1,0 +1,89 @@
+"""Decoded steps as a ``.pvd`` and a folder of ``.vti`` files, which nothing else may lose by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .archive import Archive
+from .errors import SettingsError
+from .grid import Grid
+from .hashing import fingerprint
+from .series import Progress, no_progress
+from .storage import make_folder
+from .vti import make_image, read_mark, write_image, write_pvd
+
+
+def export(
+    archive: Archive,
+    output: Path,
+    grid: Grid,
+    steps: Sequence[int],
+    *,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> None:
+    """Writes steps of an archive, on ``grid``, as ``output`` (.pvd) and the folder of its name.
+
+    A mark in the ``.pvd``, which is there before the first image is, says what the images are.
+    Those of the same steps and grid are kept, so that an interrupted export goes on; those of
+    others are replaced with ``overwrite``, and files without a mark never are.
+    """
+    folder = output.with_suffix("")
+    files = {step: folder / f"step_{step:06d}.vti" for step in steps}
+    mark = fingerprint(
+        archive.header.identity, grid.to_json(), [(s, archive.record(s).sha256) for s in steps]
+    )
+    goes_on = _check_target(archive, output, list(files.values()), mark, overwrite)
+    done = {step for step, file in files.items() if goes_on and file.exists()}
+    try:
+        for step, file in files.items():
+            if step in done:
+                continue
+
+            def report(fraction: float, message: str, step: int = step) -> None:
+                share = (len(done) + fraction) / len(files)
+                progress(share, f"step {step} ({len(done) + 1}/{len(files)}): {message}")
+
+            report(0, "decode")
+            values = archive.decode(step, grid, device=device, progress=report)
+            image = make_image(values, grid, archive.array)
+            if not goes_on:
+                # Only now, as values that do not fit into memory should leave no trace.
+                make_folder(folder)
+                for old in files.values():
+                    old.unlink(missing_ok=True)
+                write_pvd(output, [], [], mark)
+                goes_on = True
+            write_image(image, file)
+            del image, values  # before the next are decoded
+            done.add(step)
+    finally:
+        if goes_on:
+            finished = [step for step in files if step in done]
+            names = [f"{folder.name}/{files[step].name}" for step in finished]
+            write_pvd(output, names, [archive.record(s).time for s in finished], mark)
+
+
+def _check_target(
+    archive: Archive, output: Path, files: Sequence[Path], mark: str, overwrite: bool
+) -> bool:
+    """Whether the output holds some of these very images. Raises SettingsError if it must stay."""
+    there = [path for path in (output, *files) if path.exists()]
+    if not there:
+        return False
+    found = read_mark(output)
+    source = Path(str(archive.info.get("series")))
+    if source.exists() and output.exists() and source.samefile(output):
+        raise SettingsError(f"{output} is the series in {archive.path}; choose another name")
+    if found is None:
+        raise SettingsError(
+            f"{there[0]} exists and is not marked as written by metainr decode; choose another name"
+        )
+    if found != mark and not overwrite:
+        raise SettingsError(
+            f"{output} exists and holds other steps, another grid or another archive; choose"
+            " another name, or pass --overwrite"
+        )
+    return not overwrite

@@ -1,0 +1,21 @@
+"""What long jobs say where there is no terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from metainr_core import progress_bar
+from metainr_core.progress_bar import ProgressBar
+
+
+def test_a_log_gets_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(progress_bar.time, "monotonic", lambda: now)
+    with ProgressBar() as progress:
+        for second in range(100):
+            now = float(second)
+            progress(second / 100, f"step {second}")
+    lines = [f"metainr: {second} % step {second}" for second in (30, 60, 90)]
+    assert capsys.readouterr().err.splitlines() == lines
