@@ -35,6 +35,11 @@ def export(
     mark = fingerprint(
         archive.header.identity, grid.to_json(), [(s, archive.record(s).sha256) for s in steps]
     )
+    if max(map(abs, grid.extent)) >= 2**31:
+        raise SettingsError(
+            f"{grid.dims} values are more along an axis than .vti files count (2³¹); decode fewer"
+            " values or a box of them"
+        )
     goes_on = _check_target(archive, output, list(files.values()), mark, overwrite)
     done = {step for step, file in files.items() if goes_on and file.exists()}
     try:

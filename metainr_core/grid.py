@@ -10,7 +10,6 @@ import numpy as np
 
 from .errors import MetaINRError, SettingsError
 
-LARGEST = 2**30  # values along an axis; with their first index, VTK's 32 bits hold them
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -104,19 +103,14 @@ class Grid:
         """The same region with ``factor`` times as many values along each axis (at least one)."""
         if not (np.isfinite(factor) and factor > 0):
             raise SettingsError(f"scale is {factor}; expected a finite number above 0")
-        largest = min(factor, 1e10)  # refused below, as infinity could not be
-        return self.resampled(tuple(1 if n == 1 else max(2, round(n * largest)) for n in self.dims))
+        factor = min(factor, 1e12)  # no memory holds that, but its products are finite
+        return self.resampled(tuple(1 if n == 1 else max(2, round(n * factor)) for n in self.dims))
 
     def resampled(self, dims: Sequence[int]) -> Grid:
         """The same region with ``dims`` values along x, y, z; ends stay ends."""
         new = tuple(int(n) for n in dims)
         if len(new) != 3 or min(new) < 1:
             raise SettingsError(f"dims are {tuple(dims)}; expected three numbers of at least 1")
-        if max(new) > LARGEST:
-            raise SettingsError(
-                f"dims are {tuple(dims)}; expected at most {LARGEST} along an axis, as VTK counts;"
-                " take a smaller scale or a box"
-            )
         spacing, origin = [], []
         for axis in range(3):
             if new[axis] == self.dims[axis]:

@@ -77,6 +77,11 @@ def test_resampled_cells_fill_the_same_box() -> None:
         assert found == pytest.approx(expected)
 
 
+def test_a_scale_beyond_all_numbers_is_a_number_still() -> None:
+    """It is refused where the values would be made."""
+    assert min(Grid((5, 1, 5)).scaled(1e308).dims[::2]) > 1e12
+
+
 def test_scaled_multiplies_the_values() -> None:
     grid = make_grid(dims=(9, 6, 1))
     assert grid.scaled(2).dims == (18, 12, 1)
