@@ -84,14 +84,22 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 
 def psnr_at(points: Sequence[Point], ratio: float) -> float | None:
-    """PSNR of a curve at ``ratio``, dB, linear in the logarithm of the ratio between the points
-    of its ``front``; None outside the curve."""
-    best = front(points)
-    for a, b in pairwise(best):
-        if a.ratio <= ratio <= b.ratio:
+    """PSNR of a curve at ``ratio``, dB, linear in the logarithm of the ratio; None outside it.
+
+    The best of what lies between the points of the ``front``, and between those of one variant.
+    """
+    variants = {p.variant for p in points}
+    lines = [front(points), *(front([p for p in points if p.variant == v]) for v in variants)]
+    return max((v for line in lines for v in _between(line, ratio)), default=None)
+
+
+def _between(line: Sequence[Point], ratio: float) -> list[float]:
+    found = [p.psnr for p in line if p.ratio == ratio]
+    for a, b in pairwise(line):
+        if a.ratio < ratio < b.ratio:
             part = math.log(ratio / a.ratio) / math.log(b.ratio / a.ratio)
-            return a.psnr + part * (b.psnr - a.psnr)
-    return best[0].psnr if len(best) == 1 and best[0].ratio == ratio else None
+            found.append(a.psnr + part * (b.psnr - a.psnr))
+    return found
 
 
 def draw(file: Path, series: Mapping[str, Curves]) -> bool:
@@ -107,7 +115,7 @@ def draw(file: Path, series: Mapping[str, Curves]) -> bool:
     rows = math.ceil(len(series) / columns)
     figure = figure_module.Figure(figsize=(5.6 * columns, 4.2 * rows), dpi=130)
     canvas_module.FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, columns, squeeze=False).flat
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     ours = [k for k in dict.fromkeys(k for c in series.values() for k in c) if k not in _PEERS]
     styles = {**_PEERS, **{k: _OURS[i % len(_OURS)] for i, k in enumerate(ours)}}
     handles = {}
@@ -133,7 +141,7 @@ def draw(file: Path, series: Mapping[str, Curves]) -> bool:
         axes.set_axisbelow(True)
         axes.set_xlabel("float32 bytes over stored bytes")
         axes.set_ylabel("PSNR over the series' range, dB")
-    for axes in list(grid)[len(series) :]:
+    for axes in grid[len(series) :]:
         axes.set_axis_off()
     figure.tight_layout()
     order = [k for k in styles if k in handles]

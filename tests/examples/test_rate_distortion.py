@@ -80,6 +80,11 @@ def test_psnr_at_a_ratio_is_linear_in_its_logarithm() -> None:
     assert psnr_at([], 5) is None
 
 
+def test_between_two_points_of_one_variant_a_poor_one_of_another_does_not_count() -> None:
+    line, other = [point(10, 40), point(1000, 20)], point(11, 21)
+    assert psnr_at([*line, dataclasses.replace(other, variant="other")], 100) == pytest.approx(30)
+
+
 def test_only_points_that_no_other_beats_make_the_curve() -> None:
     good = [point(10, 40), point(100, 30)]
     assert front([point(9, 39), good[1], point(100, 29), good[0], point(50, 30)]) == good
