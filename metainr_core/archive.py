@@ -16,26 +16,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from .decode import decode_grid
 from .device import decode_dtype, find_device
 from .errors import DAMAGE, ArchiveError, MetaINRError
 from .grid import Grid
-from .hashing import file_sha256, fingerprint
+from .hashing import file_sha256
 from .layout import BrickLayout
+from .prior import Prior
 from .records import Header, StepRecord, of_one_fit, over_range, with_file
 from .series import Progress, Range, no_progress
 from .siren import Siren
-from .storage import (
-    load_siren,
-    make_folder,
-    read_metadata,
-    save_tensors,
-    siren_tensors,
-    write_atomically,
-)
+from .storage import make_folder, read_metadata, save_tensors, write_atomically
+from .weights import digest, pack, unpack
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+_REFERENCE_NAMES = {"none": "numbers", "prior": "prior", "previous": "step before"}
 _INDEX_INTERVAL = 2.0  # seconds between writes of the index while steps are added
 
 
@@ -53,10 +50,17 @@ class Archive:
         self._index_written = 0.0
         # Steps that the index names and whose files are gone.
         self.missing: list[int] = []
+        # The networks read or written last: what the next step may be stored relative to.
+        self._held: tuple[int, str, Siren] | None = None
+        self._prior: Siren | None = None
 
     @property
     def folder(self) -> Path:
         return self.path.with_suffix("")
+
+    @property
+    def prior_path(self) -> Path:
+        return self.folder / "prior.safetensors"
 
     @property
     def grid(self) -> Grid:
@@ -93,7 +97,7 @@ class Archive:
     @property
     def total_bytes(self) -> int:
         """Of the steps, the prior and the index on disk."""
-        shared = [self.path, self.folder / "prior.safetensors"]
+        shared = [self.path, self.prior_path]
         return sum(r.bytes for r in self._records.values()) + sum(
             p.stat().st_size for p in shared if p.exists()
         )
@@ -140,8 +144,14 @@ class Archive:
             old.unlink(missing_ok=True)
         return archive
 
-    def write_step(self, record: StepRecord, siren: Siren) -> StepRecord:
-        """Writes one step's file, then the index; returns the record with the file's figures."""
+    def write_step(
+        self, record: StepRecord, siren: Siren, codes: Tensor | None = None
+    ) -> StepRecord:
+        """Writes one step's file, then the index; returns the record with the file's figures.
+
+        ``record.weights`` says how; ``codes`` are the steps of coded weights (``Rounding``).
+        """
+        reference = self._reference(record)
         metadata = {
             "kind": "step",
             "version": FORMAT_VERSION,
@@ -149,13 +159,17 @@ class Archive:
             "info": self.info,
             "record": record.to_json(),
         }
-        metadata["digest"] = _digest(metadata, siren)
+        metadata["digest"] = digest(metadata, siren)
         path = self.step_path(record.step)
-        save_tensors(path, siren_tensors(siren), metadata)
+        save_tensors(path, pack(siren, record.weights, reference, codes), metadata)
         self._records[record.step] = with_file(record, path, self.header)
+        self._hold(record.step, siren)
         if time.monotonic() - self._index_written > _INDEX_INTERVAL:
             self.write_index()
         return self.record(record.step)
+
+    def _hold(self, step: int, siren: Siren) -> None:
+        self._held = step, self._records[step].sha256, siren
 
     def write_index(self) -> None:
         """Writes ``run.minr``. Steps that other processes added meanwhile are found on opening."""
@@ -170,9 +184,13 @@ class Archive:
             },
             "info": self.info,
             "identity": self.header.identity,
-            "steps": [r.to_json() for r in self.records],
         }
-        write_atomically(self.path, json.dumps(index, indent=1).encode())
+        # One line for each entry and each step: short, and people can read it.
+        rows = [_json(r.to_json()) for r in self.records]
+        entries = [f"{_json(name)}: {_json(value)}" for name, value in index.items()]
+        steps = ",\n  ".join(rows)
+        text = "{\n " + ",\n ".join([*entries, f'"steps": [\n  {steps}\n ]']) + "\n}\n"
+        write_atomically(self.path, text.encode())
         self._index_written = time.monotonic()
 
     # Reading
@@ -243,12 +261,14 @@ class Archive:
                     continue
                 if known is not None and of_one_fit(known, record):
                     continue
-                siren = load_siren(path, self.header.siren, self.components, self.layout.bricks)
-                if metadata["digest"] == _digest(metadata, siren):
-                    self._records[step] = with_file(record, path, self.header)
+                self._records[step] = with_file(record, path, self.header)
+                self._load(step, metadata)
             except (MetaINRError, OSError, *DAMAGE):
                 # Damaged or foreign: reported when somebody asks for this very step.
-                continue
+                if known is None:
+                    self._records.pop(step, None)
+                else:
+                    self._records[step] = known
         self.missing = [s for s in self.steps if s not in files]
         self._records = {s: r for s, r in self._records.items() if s in files}
         if self.missing and not self.folder.is_dir():
@@ -274,18 +294,68 @@ class Archive:
         return result
 
     def load_step(self, step: int) -> Siren:
-        """The networks of one step. Raises ArchiveError when its file is missing or damaged."""
-        record, path = self.record(step), self.step_path(step)
-        header = self.header
-        try:
-            if file_sha256(path) != record.sha256:
+        """The networks of one step. Raises ArchiveError when its file is missing or damaged.
+
+        A step that is stored as a difference needs the steps from the last key frame on; the
+        networks loaded last are kept, so that going through the steps reads each file once.
+        """
+        chain = [step]
+        while self.record(chain[-1]).reference == "previous" and not self._holds(chain[-1] - 1):
+            chain.append(chain[-1] - 1)
+            if chain[-1] not in self._records:
                 raise ArchiveError(
-                    f"{path} is not the file the archive recorded (its sha256 differs);"
-                    f" encode step {step} again"
+                    f"{self.path} holds step {chain[-2]} as a difference to step {chain[-1]}, which"
+                    f" is missing; encode both again"
                 )
-            return load_siren(path, header.siren, header.components, self.layout.bricks)
+        try:
+            for number in reversed(chain):
+                siren = self._load(number)
         except OSError as error:
+            path = self.step_path(step)
             raise ArchiveError(f"{path} cannot be read: {error.strerror or error}") from error
+        return siren
+
+    def _holds(self, step: int) -> bool:
+        record = self._records.get(step)
+        return record is not None and (step, record.sha256) == (self._held or ())[:2]
+
+    def _load(self, step: int, metadata: Mapping[str, Any] | None = None) -> Siren:
+        """The networks of a step whose reference, if it is a step, is held.
+
+        Raises MetaINRError, OSError or one of DAMAGE.
+        """
+        record, path, header = self.record(step), self.step_path(step), self.header
+        if file_sha256(path) != record.sha256:
+            raise ArchiveError(
+                f"{path} is not the file the archive recorded (its sha256 differs);"
+                f" encode step {step} again"
+            )
+        if self._held is not None and self._holds(step):
+            return self._held[2]
+        reference = self._reference(record)
+        networks = self.layout.bricks
+        siren = unpack(path, record.weights, header.siren, header.components, networks, reference)
+        if metadata is not None or reference is not None:
+            metadata = metadata or _read_step(path)
+            if metadata["digest"] != digest(metadata, siren):
+                raise ArchiveError(
+                    f"{path} holds a difference to the {_REFERENCE_NAMES[record.reference]}, which"
+                    f" has changed; encode step {step} again"
+                )
+        self._hold(step, siren)
+        return siren
+
+    def _reference(self, record: StepRecord) -> Siren | None:
+        """What a step's coded weights are differences to; None for 0."""
+        if record.reference == "prior":
+            self._prior = self._prior or Prior.load(self.prior_path).siren
+            return self._prior.repeat(self.layout.bricks)
+        if record.reference == "previous":
+            if self._held is None or not self._holds(record.step - 1):
+                self.load_step(record.step - 1)
+            assert self._held is not None
+            return self._held[2]
+        return None
 
     def decode(
         self,
@@ -348,10 +418,8 @@ def _read_step(path: Path) -> dict[str, Any]:
     return metadata
 
 
-def _digest(metadata: Mapping[str, Any], siren: Siren) -> str:
-    """Fingerprint of a step's own description and weights, which needs no index."""
-    parts = [metadata[name] for name in ("header", "info", "record")]
-    return fingerprint(*parts, *(t.detach().cpu().numpy() for t in siren.tensors))
+def _json(value: object) -> str:
+    return json.dumps(value, allow_nan=False)
 
 
 def _checked(path: str | Path) -> Path:

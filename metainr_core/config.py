@@ -19,6 +19,8 @@ PRESETS = ("default", "paper")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
 OPTIMIZERS = ("adam", "muon")
+WEIGHTS = ("coded", "float16", "float32")
+ADAPT = ("all", "modulation")
 
 Config = TypeVar("Config", bound="_Config")
 
@@ -187,9 +189,15 @@ class EncodeConfig(_Config):
     fit. ``selection``: a pass of ``gradient`` draws as many voxels as there are, more often where
     the values change (``sampling.gradient_shares``); ``all`` takes every voxel once.
     ``target_psnr``: stop when the PSNR over the series' range reaches this many dB (0: never);
-    the passes are then spent in rounds of 1, 1, 2, 4 … each with its own decay. ``init``:
-    ``meta`` or ``pretrained`` start from a prior of that kind, ``random`` from none, ``previous``
-    from the step before, except that every ``key_interval``-th step, a key frame, starts from the
+    the passes are then spent in rounds of 1, 1, 2, 4 … each with its own decay. ``weights``: how
+    they are stored; ``coded`` ones are rounded so coarsely that it costs about ``coding_loss`` dB
+    of PSNR, or so much more that the archive reaches ``target_ratio`` (0: none), and entropy
+    coded. ``max_error``: no decoded voxel is further from its original, in the data's units; what
+    the networks miss is stored beside them (0: no such promise). ``adapt``: ``modulation`` fits
+    only first and last layers and biases, and leaves the hidden matrices as the prior has them.
+    ``init``: ``meta`` or ``pretrained`` start from a prior of that kind, ``random`` from
+    none, ``previous`` from the step before, except that every ``key_interval``-th step, a key
+    frame, starts from the
     prior (or from random weights) and takes ``KEY_EPOCHS`` times the passes.
     """
 
@@ -203,6 +211,11 @@ class EncodeConfig(_Config):
     schedule: str = "cosine"
     selection: str = "gradient"
     target_psnr: float = 0.0
+    weights: str = "coded"
+    coding_loss: float = 0.1
+    target_ratio: float = 0.0
+    max_error: float = 0.0
+    adapt: str = "all"
     key_interval: int = 8
     device: str = "auto"
     precision: str = "auto"
@@ -215,6 +228,8 @@ class EncodeConfig(_Config):
         _one_of("init", self.init, ("meta", "pretrained", "random", "previous"))
         _one_of("schedule", self.schedule, ("cosine", "constant"))
         _one_of("selection", self.selection, ("gradient", "all"))
+        _one_of("weights", self.weights, WEIGHTS)
+        _one_of("adapt", self.adapt, ADAPT)
         for name in ("epochs", "key_interval"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         _require(self.batch_size >= 0, "batch_size", self.batch_size, "0 (chosen) or more")
@@ -224,6 +239,11 @@ class EncodeConfig(_Config):
         _require(decay == -1 or decay >= 0, "weight_decay", decay, "-1 (chosen) or at least 0")
         target = self.target_psnr
         _require(math.isfinite(target) and target >= 0, "target_psnr", target, "0 (none) or more")
+        for name in ("target_ratio", "max_error"):
+            value = getattr(self, name)
+            _require(math.isfinite(value) and value >= 0, name, value, "0 (none) or more")
+        loss = self.coding_loss
+        _require(0 < loss <= 20, "coding_loss", loss, "above 0, up to 20 dB")
         _check_common(self)
 
     def resolved(self, bricks: int, width: int, *, warm: bool = False) -> EncodeConfig:
@@ -283,6 +303,7 @@ _ENCODE_PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-5,
         "schedule": "constant",
         "selection": "all",
+        "weights": "float32",
         "precision": "fp32",
     },
 }

@@ -68,8 +68,12 @@ def encode(
     }
     archive = _open_or_create(Path(archive_path), header, info, scans, overwrite)
     if prior is not None:
-        prior.save(archive.folder / "prior.safetensors")
-    encoder = StepEncoder(series, archive, prior, config, device, scans, series_range)
+        if config.weights == "coded":
+            prior = prior.rounded()
+        if config.weights != "coded" or config.init != "previous":
+            prior.save(archive.prior_path)
+    count = len(set(chosen).union(archive.steps))
+    encoder = StepEncoder(series, archive, prior, config, device, scans, series_range, count)
     todo = [step for step in chosen if not encoder.is_done(step)]
     replaced = [step for step in todo if encoder.is_outdated(step)]
     if replaced:

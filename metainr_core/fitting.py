@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from . import fused
+from . import coding, fused
 from .config import EncodeConfig
 from .device import in_parts
 from .optim import Descent, cosine
+from .rounding import HIGHEST_CODE, Rounding, choose_codes
 from .sampling import coordinates, gradient_shares, systematic_draws
 from .series import Progress
 from .siren import Siren, mean_squared_errors
@@ -27,6 +30,11 @@ _DRAWN_VOXELS = 1 << 22
 _REPORT_EVERY = 1 << 20
 # Voxels of a volume, and at least of each network, that tell whether a target is reached.
 _CHECK_VOXELS, _CHECK_EACH = 1 << 16, 64
+# Of a volume, that tell how coarse its weights may be.
+_ROUGH_VOXELS = 1 << 13
+# Share of a fit that minds the rounding, and how many steps, at most, it then pulls every weight to
+# its reference: one for each dB that coding may cost (examples/benchmarks/RESULTS.md).
+_MINDING, _MOST_PULL = 0.25, 1.0
 # Multiples of it, modulo 1, fall evenly.
 _GOLDEN = (5**0.5 - 1) / 2
 # A sample can look better than the whole; 0.1 dB.
@@ -46,6 +54,42 @@ def chosen_decay(config: EncodeConfig, minibatches: int) -> float:
 
 
 @dataclass(frozen=True)
+class RoundingPlan:
+    """What the weights of a fit are rounded to.
+
+    ``reference``: of all networks. ``share``: of a volume's mean squared error, that rounding may
+    add to it. ``expected``: that error for each volume, ``(volumes,)``, if it is known beforehand:
+    then the whole fit minds the rounding, otherwise its last part. ``budget``: bytes that a
+    volume's coded weights may take; the steps grow until they do not take more.
+    """
+
+    reference: Siren
+    share: float
+    expected: Tensor | None = None
+    budget: float = math.inf
+
+
+class Fitted(NamedTuple):
+    """Networks, the passes that each volume took, and the steps of the weights' grid.
+
+    ``codes`` are those of ``Rounding``, ``(networks, tensors)``; None without a plan.
+    """
+
+    siren: Siren
+    passes: list[int]
+    codes: Tensor | None
+
+
+class _Leg(NamedTuple):
+    """Minibatches ``first`` to ``last`` - 1 of a fit; the rate decays over ``span``."""
+
+    first: int
+    last: int
+    span: tuple[int, int]
+    rounding: Rounding | None = None
+
+
+@dataclass(frozen=True)
 class Fitting:
     """How to fit: settings with their batch size and learning rate resolved.
 
@@ -61,30 +105,46 @@ class Fitting:
     dtype: torch.dtype
     wanted: float = 0.0
 
-    def fit(self, siren: Siren, values: Tensor, progress: Progress) -> tuple[Siren, list[int]]:
-        """Fits networks to one or more volumes, ``values`` ``(volumes × bricks, n, components)``.
-
-        Returns the fitted networks and the passes that each volume took.
-        """
-        weights = siren.flat()
+    def fit(
+        self, siren: Siren, values: Tensor, progress: Progress, plan: RoundingPlan | None = None
+    ) -> Fitted:
+        """Fits networks to volumes, ``values`` ``(volumes × bricks, n, components)``."""
+        weights, device = siren.flat(), values.device
         volumes = len(weights) // self.bricks
         passes = [0] * volumes
-        active = list(range(volumes))
+        codes = None
+        if plan is not None:
+            codes = torch.zeros(len(weights), len(siren.tensors), dtype=torch.uint8, device=device)
+        active = torch.arange(volumes, device=device)
+        batches = self._batches(values)
         for spent, epochs in self._rounds():
-            rows = torch.arange(len(weights), device=weights.device).view(volumes, -1)[active]
-            everything = len(active) == volumes
-            part = values if everything else values[rows.flatten()]
-            fitted = self._round(siren.view(weights[rows.flatten()]), part, spent, epochs, progress)
-            weights[rows.flatten()] = fitted
-            for volume in active:
+            rows = torch.arange(len(weights), device=device).view(volumes, -1)[active].flatten()
+            part = values if len(active) == volumes else values[rows]
+            span = spent * batches, (spent + epochs) * batches
+            leg = _Leg(*span, span)
+            fitted = weights[rows]
+            if plan is None or codes is None:
+                fitted = self._run(siren.view(fitted), part, leg, progress)
+            else:
+                reference = plan.reference.map(lambda t: t[rows])  # noqa: B023
+                known = None if plan.expected is None else plan.expected[active]
+                own = RoundingPlan(reference, plan.share, known, plan.budget)
+                fitted, codes[rows] = self._run_rounded(
+                    siren.view(fitted), part, leg, progress, own
+                )
+            weights[rows] = fitted
+            for volume in active.tolist():
                 passes[volume] = spent + epochs
             if self.wanted:
-                errors = self._estimate(siren.view(fitted), part)
-                missed = (errors > self.wanted * _MARGIN).tolist()
-                active = [v for v, miss in zip(active, missed, strict=True) if miss]
-            if not active:
+                errors = self._estimate(siren.view(fitted), part, _CHECK_VOXELS)
+                active = active[errors > self.wanted * _MARGIN]
+            if not len(active):
                 break
-        return siren.view(weights), passes
+        return Fitted(siren.view(weights), passes, codes)
+
+    def _batches(self, values: Tensor) -> int:
+        """Minibatches of a pass."""
+        return -(-values.shape[1] // self.config.batch_size)
 
     def _rounds(self) -> Iterator[tuple[int, int]]:
         """Passes before and in each round: all at once, or 1, 1, 2, 4 … on the way to a target."""
@@ -95,10 +155,45 @@ class Fitting:
             yield spent, size
             spent += size
 
-    def _round(
-        self, siren: Siren, values: Tensor, spent: int, epochs: int, progress: Progress
-    ) -> Tensor:
-        """The weights ``(networks, parameters)`` after some passes, in parts that fit in memory."""
+    def _run_rounded(
+        self, siren: Siren, values: Tensor, leg: _Leg, progress: Progress, plan: RoundingPlan
+    ) -> tuple[Tensor, Tensor]:
+        """Rounded weights ``(networks, parameters)`` and the codes of their steps."""
+        errors = plan.expected
+        if errors is None:
+            minding = max(round((leg.last - leg.first) * _MINDING), 1)
+            middle = leg.last - minding
+            siren = siren.view(self._run(siren, values, leg._replace(last=middle), progress))
+            errors = self._estimate(siren, values, _ROUGH_VOXELS)
+            leg = leg._replace(first=middle)
+        # Where there is a target, what is better than it is given to the rounding.
+        added = torch.maximum(plan.share * errors, self.wanted * _MARGIN - errors)
+        codes = choose_codes(siren, added.repeat_interleave(self.bricks))
+        codes = self._within_budget(siren.flat(), codes, plan)
+        way = Descent.RATIO * sum(self._rates(leg, leg.first, leg.last))
+        pull = min(self.config.coding_loss, _MOST_PULL) / way
+        rounding = Rounding.of(plan.reference, codes, pull)
+        fitted = self._run(siren, values, leg._replace(rounding=rounding), progress)
+        codes = self._within_budget(fitted, codes, plan)
+        return Rounding.of(plan.reference, codes).round(fitted), codes
+
+    def _within_budget(self, weights: Tensor, codes: Tensor, plan: RoundingPlan) -> Tensor:
+        """The codes, raised for each volume until its weights take no more than the budget."""
+        if plan.budget == math.inf:
+            return codes
+        codes = codes.clone()
+        for volume in torch.arange(len(weights), device=codes.device).split(self.bricks):
+            reference = plan.reference.map(lambda t: t[volume])  # noqa: B023
+            while int(codes[volume].min()) < HIGHEST_CODE:
+                numbers = Rounding.of(reference, codes[volume]).numbers(weights[volume])
+                sizes = [t[0].numel() for t in reference.tensors]
+                if coding.estimate(numbers.cpu().numpy(), sizes) <= plan.budget:
+                    break
+                codes[volume] = codes[volume].clamp(max=HIGHEST_CODE - 1) + 1
+        return codes
+
+    def _run(self, siren: Siren, values: Tensor, leg: _Leg, progress: Progress) -> Tensor:
+        """The weights ``(networks, parameters)`` after a leg, in parts that fit in memory."""
         networks, kind = siren.networks, values.device.type
         limit = _VOXELS[kind] // values.shape[1]
         if fused.serves(values.device, self.dtype):
@@ -106,41 +201,54 @@ class Fitting:
         else:
             width = siren.weights[0].shape[2]
             limit = min(limit, _ACTIVATIONS[kind] // (self.config.batch_size * width))
+        everything = self.config.epochs * self._batches(values)
         result: list[Tensor] = []
 
         def descend(part: slice) -> None:
             def report(fraction: float, message: str) -> None:
                 share = (part.start + fraction * (part.stop - part.start)) / networks
-                progress((spent + epochs * share) / self.config.epochs, message)
+                done = leg.first + share * (leg.last - leg.first)
+                progress(done / everything, message)
 
-            own = siren.map(lambda t: t[part])
-            result.append(self._descend(own, values[part], spent, epochs, report))
+            own = leg
+            if leg.rounding is not None:
+                own = leg._replace(rounding=leg.rounding.part(part))
+            result.append(self._descend(siren.map(lambda t: t[part]), values[part], own, report))
 
         in_parts(networks, max(limit, 1), descend, "networks are fitted")
         return torch.cat(result)
 
-    def _descend(
-        self, siren: Siren, values: Tensor, spent: int, epochs: int, progress: Progress
-    ) -> Tensor:
-        """``epochs`` passes, with one decay of the learning rate over them."""
+    def _rates(self, leg: _Leg, first: int, last: int) -> list[float]:
+        """Learning rates of minibatches ``first`` to ``last`` - 1 of a leg."""
+        rate = self.config.learning_rate
+        if self.config.schedule != "cosine":
+            return [rate] * (last - first)
+        start, end = leg.span
+        return [rate * cosine((i - start) / (end - start)) for i in range(first, last)]
+
+    def _descend(self, siren: Siren, values: Tensor, leg: _Leg, progress: Progress) -> Tensor:
         config, voxels = self.config, values.shape[1]
-        batches = -(-voxels // config.batch_size)
-        total, done = epochs * batches, 0
-        decay = config.weight_decay if config.weight_decay >= 0 else chosen_decay(config, total)
+        batches = self._batches(values)
+        decay = config.weight_decay
+        if decay < 0:
+            decay = chosen_decay(config, leg.span[1] - leg.span[0])
         samples = Samples(values, self.brick_shape)
         shares = None
         if config.selection == "gradient" and voxels <= _DRAWN_VOXELS:
             shares = gradient_shares(values, self.brick_shape)
         trainer = Trainer(siren, samples, config.optimizer, self.dtype, decay)
+        trainer.round_to(leg.rounding)
         size = max(_REPORT_EVERY // (config.batch_size * siren.networks), 1)
-        for epoch in range(spent, spent + epochs):
-            for index in self._order(samples, shares, batches, epoch).split(size, dim=1):
-                progress(done / total, f"pass {epoch + 1} of {config.epochs}")
-                steps = range(done, done + index.shape[1])
-                cosines = config.schedule == "cosine"
-                factors = [cosine(i / total) if cosines else 1.0 for i in steps]
-                trainer.run(index, [config.learning_rate * f for f in factors])
-                done += len(steps)
+        done = leg.first
+        while done < leg.last:
+            epoch, begin = divmod(done, batches)
+            order = self._order(samples, shares, batches, epoch)
+            end = min(batches, begin + leg.last - done)
+            for index in order[:, begin:end].split(size, dim=1):
+                passed = (done - leg.first) / (leg.last - leg.first)
+                progress(passed, f"pass {epoch + 1} of {config.epochs}")
+                trainer.run(index, self._rates(leg, done, done + index.shape[1]))
+                done += index.shape[1]
         return trainer.weights
 
     def _order(self, samples: Samples, shares: Tensor | None, batches: int, epoch: int) -> Tensor:
@@ -162,9 +270,9 @@ class Fitting:
         return index.view(len(index), batches, -1)
 
     @torch.no_grad()
-    def _estimate(self, siren: Siren, values: Tensor) -> Tensor:
+    def _estimate(self, siren: Siren, values: Tensor, voxels: int) -> Tensor:
         """Mean squared error of each volume, ``(volumes,)``, over a sample of voxels."""
-        count = max(_CHECK_VOXELS // self.bricks, _CHECK_EACH)
+        count = max(voxels // self.bricks, _CHECK_EACH)
         generator = random_generator(self.config.seed, -1)
         index = torch.randint(values.shape[1], (count,), generator=generator).to(values.device)
         where = coordinates(index, self.brick_shape)[None]

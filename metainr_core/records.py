@@ -9,13 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .config import SirenConfig
+from .config import WEIGHTS, SirenConfig
 from .grid import Grid
 from .hashing import file_sha256, fingerprint
 from .metrics import psnr
 from .series import Range
 
 _KINDS: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "tuple[float, ...]": tuple}
+
+REFERENCES = ("none", "prior", "previous")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class StepRecord:
     file; ``ratio``: float32 bytes of the volume over them. ``epochs``: passes spent. ``data``:
     fingerprint of the step's time and values, ``settings``: of all that the weights depend on.
     ``precision``: ``fp32`` or ``bf16``, of the products in ``decode`` that the errors are those of.
+    ``weights``: how the file holds them (``config.WEIGHTS``); ``reference``: what coded ones are
+    differences to: ``none``, the archive's ``prior`` or the weights of the ``previous`` step.
     """
 
     step: int
@@ -74,6 +78,8 @@ class StepRecord:
     data: str
     settings: str
     precision: str = "fp32"
+    weights: str = "float32"
+    reference: str = "none"
     bytes: int = 0
     ratio: float = 0.0
     sha256: str = ""
@@ -105,6 +111,9 @@ class StepRecord:
                 good = math.isfinite(found)
             if not good:
                 raise ValueError(f"{field.name} is {found!r}")
+        for name, choices in (("weights", WEIGHTS), ("reference", REFERENCES)):
+            if getattr(record, name) not in choices:
+                raise ValueError(f"{name} is {getattr(record, name)!r}")
         return record
 
 

@@ -81,6 +81,18 @@ class Siren:
         return self.map(lambda t: t.to(device))
 
 
+def layer_sizes(config: SirenConfig, components: int) -> list[tuple[int, int]]:
+    """Inputs and outputs of every layer."""
+    return list(pairwise([3] + [config.width] * (config.hidden_layers + 1) + [components]))
+
+
+def zeros(config: SirenConfig, networks: int, components: int) -> Siren:
+    """Networks whose weights are all 0."""
+    sizes = layer_sizes(config, components)
+    weights = [torch.zeros(networks, i, o) for i, o in sizes]
+    return Siren(weights, [torch.zeros(networks, 1, o) for _, o in sizes], config.omega_0)
+
+
 def initialize(
     config: SirenConfig,
     networks: int,
@@ -93,9 +105,8 @@ def initialize(
     ``shape``: (nz, ny, nx) voxels of what one network learns. Hidden weights are uniform in
     ±sqrt(6 / n) / omega_0 and first-layer weights in ±``first_ranges`` / 3.
     """
-    sizes = [3] + [config.width] * (config.hidden_layers + 1) + [components]
     weights, biases = [], []
-    for layer, (inputs, outputs) in enumerate(pairwise(sizes)):
+    for layer, (inputs, outputs) in enumerate(layer_sizes(config, components)):
         bound = torch.tensor(math.sqrt(6 / inputs) / config.omega_0)
         if layer == 0:
             bound = torch.tensor(first_ranges(config, shape))[:, None] / inputs

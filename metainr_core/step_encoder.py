@@ -17,7 +17,7 @@ from .config import KEY_EPOCHS, EncodeConfig
 from .decode import decode_grid
 from .device import find_dtype
 from .errors import SettingsError
-from .fitting import Fitting
+from .fitting import Fitting, RoundingPlan
 from .hashing import fingerprint
 from .metrics import Errors, psnr
 from .prior import Prior
@@ -25,9 +25,14 @@ from .records import StepRecord
 from .series import Progress, Range, Series, StepScan, no_progress
 from .siren import Siren, initialize
 from .training import random_generator
+from .weights import as_stored
 
 # Of one layer in one minibatch, that keep a large GPU busy.
 _GPU_ACTIVATIONS = 1 << 22
+# Of a step's description in its file and in the index, and of the index besides.
+_STEP_BYTES, _INDEX_BYTES = 1300, 1500
+# With a target ratio and init = previous: bytes of a key frame over those of another step.
+_KEY_BYTES = 2
 # Float32 volumes that are fitted together.
 _GROUP_BYTES = 1 << 26
 # Mean squared error that decoding in bf16 may add, 0.05 dB, and planes on which that is judged.
@@ -45,6 +50,8 @@ class StepEncoder:
     device: torch.device
     scans: Sequence[StepScan]
     series_range: Range
+    # Steps that share the archive's prior and index.
+    count: int
     progress: Progress = no_progress
     # The networks of the steps fitted last.
     last: dict[int, Siren] = field(default_factory=dict)
@@ -109,7 +116,7 @@ class StepEncoder:
         for step in sorted(set(steps).difference(varying)):
             step_range, value_range = self.scans[step].range, self.archive.header.value_range
             siren = _constant(starts[step], step_range, value_range)
-            self._write(step, siren, volumes[step], 0.0, 0)
+            self._write(step, siren, volumes[step], 0.0, 0, None)
         shown = ", ".join(f"{self.archive.record(s).psnr_series:.1f}" for s in steps)
         self.progress(1.0, f"PSNR {shown} dB")
 
@@ -125,18 +132,72 @@ class StepEncoder:
         shape = self.layout.brick_shape
         config = self.fit_config(varying[0])
         fitting = Fitting(config, shape, bricks, self.dtype, self._mse_wanted())
-        siren, passes = fitting.fit(siren, values, self.progress)
+        plan = self._rounding_plan(varying, starts) if config.weights == "coded" else None
+        siren, passes, codes = fitting.fit(siren, values, self.progress, plan)
         siren = siren.to(torch.device("cpu"))  # waits for a GPU
         seconds = (time.perf_counter() - started) / len(varying)
         del values
         for i, step in enumerate(varying):
             own = slice(i * bricks, (i + 1) * bricks)
             networks = siren.map(lambda t: t[own].clone())  # noqa: B023
-            self._write(step, networks, volumes[step], seconds, passes[i])
+            steps = None if codes is None else codes[own].cpu()
+            self._write(step, networks, volumes[step], seconds, passes[i], steps)
+
+    def _reference(self, step: int) -> str:
+        """What the step's coded weights are differences to (``StepRecord.reference``)."""
+        if self.config.weights != "coded":
+            return "none"
+        if self.config.init == "previous":
+            return "previous" if step % self.config.key_interval else "none"
+        return "none" if self.prior is None else "prior"
+
+    def _rounding_plan(self, steps: list[int], starts: dict[int, Siren]) -> RoundingPlan:
+        """All of ``steps`` have one reference: a wave of ``encoding``."""
+        siren = Siren.concatenate([starts[s] for s in steps]).to(self.device)
+        share = 10 ** (self.config.coding_loss / 10) - 1
+        reference, budget = self._reference(steps[0]), self._budget(steps[0])
+        if reference == "none":
+            siren = siren.map(torch.zeros_like)
+        if reference != "previous" or self.config.target_ratio:
+            return RoundingPlan(siren, share, budget=budget)
+        # As good as the step before will do: the series changes slowly.
+        _, half = self.archive.header.value_range.scale()
+        before = [self.archive.record(s - 1).mean_squared_error for s in steps]
+        expected = torch.tensor(before, device=self.device) / float(half.max()) ** 2
+        return RoundingPlan(siren, share, expected)
+
+    def _budget(self, step: int) -> float:
+        """Bytes that a step's coded weights may take, so that the archive reaches its ratio."""
+        if not self.config.target_ratio:
+            return math.inf
+        archive, prior = self.archive, self.archive.prior_path
+        volume = 4 * archive.grid.voxels * archive.components
+        shared = _INDEX_BYTES + (prior.stat().st_size if prior.exists() else 0)
+        budget = volume / self.config.target_ratio - shared / self.count - _STEP_BYTES
+        if budget <= 0:
+            most = volume / (shared / self.count + _STEP_BYTES)
+            raise SettingsError(
+                f"target_ratio {self.config.target_ratio:g} leaves no bytes for weights: the"
+                f" descriptions alone give {most:.0f}; ask for less"
+            )
+        if self.config.init == "previous":
+            # All steps up to the next key frame build on this one.
+            interval = self.config.key_interval
+            budget *= interval / (interval - 1 + _KEY_BYTES)
+            budget *= 1 if step % interval else _KEY_BYTES
+        return budget
 
     def _write(
-        self, step: int, siren: Siren, volume: np.ndarray, seconds: float, epochs: int
+        self,
+        step: int,
+        siren: Siren,
+        volume: np.ndarray,
+        seconds: float,
+        epochs: int,
+        codes: Tensor | None,
     ) -> None:
+        weights = self.config.weights
+        siren = as_stored(siren, weights)
         precision, errors = self._errors(siren, volume)
         if not math.isfinite(errors.mean_squared):
             raise SettingsError(
@@ -159,8 +220,11 @@ class StepEncoder:
                 data=self.scans[step].digest,
                 settings=self.settings_digest(step),
                 precision=precision,
+                weights="float32" if weights == "coded" and codes is None else weights,
+                reference="none" if codes is None else self._reference(step),
             ),
             siren,
+            codes,
         )
         self.last[step] = siren
 

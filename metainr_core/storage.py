@@ -6,12 +6,13 @@ and the expected shapes agree.
 
 from __future__ import annotations
 
+import base64
 import errno
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,31 @@ from safetensors.torch import save
 
 from .config import SirenConfig
 from .errors import ArchiveError, MetaINRError
-from .siren import Siren
+from .siren import Siren, layer_sizes
 
-_KEY = "metainr"
+_KEY, _PACKED = "metainr", "packed"
+_MOST_METADATA = 1 << 26
+# What descriptions have in common, for zlib. A part of format 3: it must never change.
+_COMMON = (
+    b'{"array":"","components":1,"value_range":{"low":[-1.0],"high":[1.0]},"config":{"siren":'
+    b'{"width":64,"hidden_layers":3,"omega_0":30.0,"first_scale":0.0,"brick_size":32},"sampling":'
+    b'"random","lambda_s":4,"lambda_t":4,"fraction":0.0078125,"outer":"reptile","outer_steps":60,'
+    b'"inner_steps":64,"tasks":8,"inner_floor":0.1,"outer_learning_rate":0.0},"history":[{"round":'
+    b'1,"loss_before":0.0,"loss_after":0.0,"seconds":0.0}],"outer_state":[],"fingerprint":"",'
+    b'"header":{"array":"velocity_magnitude","components":1,"grid":{"dims":[64,64,64],"spacing":'
+    b'[1.0,1.0,1.0],"origin":[0.0,0.0,0.0],"direction":[1.0,0.0,0.0,0.0,1.0,0.0,0.0,0.0,1.0],'
+    b'"start":[0,0,0],"association":"point"},"siren":{"width":64,"hidden_layers":3,"omega_0":30.0,'
+    b'"first_scale":0.0,"brick_size":0},"value_range":{"low":[0.0],"high":[1.0]}},"info":{"series"'
+    b':".pvd","series_steps":16,"series_range":{"low":[0.0],"high":[1.0]},"encode":{"siren":null,'
+    b'"init":"meta","epochs":4,"batch_size":0,"optimizer":"muon","learning_rate":0.0,'
+    b'"weight_decay":-1.0,"schedule":"cosine","selection":"gradient","target_psnr":0.0,'
+    b'"target_ratio":0.0,"max_error":0.0,"weights":"coded","adapt":"all","key_interval":8,'
+    b'"device":"auto","precision":"auto","seed":0},"prior":{"kind":"meta","digest":"",'
+    b'"voxel_share":0.0078125}},"record":{"step":0,"time":0.0,"psnr":40.0,"psnr_series":40.0,'
+    b'"max_error":0.0,"seconds":0.0,"epochs":4,"mean_squared_error":0.0,"value_low":[0.0],'
+    b'"value_high":[1.0],"data":"","settings":"","precision":"bf16","weights":"coded",'
+    b'"reference":"previous","bytes":0,"ratio":0.0,"sha256":""},"digest":""}'
+)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -88,9 +111,32 @@ def save_tensors(
 ) -> bytes:
     """Writes a safetensors file with ``metadata`` (JSON-able) atomically; returns its bytes."""
     plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    data = save(plain, {_KEY: json.dumps(metadata)})
+    data = save(plain, {_KEY: json.dumps(_packed(metadata))})
     write_atomically(path, data)
     return data
+
+
+def _packed(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Kind and version in plain text, the rest compressed: a coded step has 2 kB of weights."""
+    plain = {name: metadata[name] for name in ("kind", "version") if name in metadata}
+    rest = {name: value for name, value in metadata.items() if name not in plain}
+    stream = zlib.compressobj(9, zdict=_COMMON)
+    data = stream.compress(json.dumps(rest, separators=(",", ":")).encode()) + stream.flush()
+    return {**plain, _PACKED: base64.b85encode(data).decode()}
+
+
+def _unpacked(metadata: dict[str, Any]) -> dict[str, Any]:
+    """The inverse. Raises ValueError, zlib.error."""
+    if _PACKED not in metadata:  # versions 1 and 2
+        return metadata
+    stream = zlib.decompressobj(zdict=_COMMON)
+    data = stream.decompress(base64.b85decode(metadata.pop(_PACKED)), _MOST_METADATA)
+    if not stream.eof:
+        raise ValueError(f"its metadata is larger than {_MOST_METADATA} bytes")
+    rest = json.loads(data)
+    if not isinstance(rest, dict):
+        raise ValueError("its metadata is no JSON object")
+    return {**metadata, **rest}
 
 
 def siren_tensors(siren: Siren, prefix: str = "") -> dict[str, torch.Tensor]:
@@ -107,39 +153,64 @@ def read_metadata(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {})[_KEY])
+        if isinstance(metadata, dict):
+            metadata = _unpacked(metadata)
     except KeyError as error:
         raise MetaINRError(f"{path} was not written by Meta-INR: it has no metadata") from error
     except OSError as error:
         raise MetaINRError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (SafetensorError, ValueError, RecursionError) as error:
+    except (SafetensorError, ValueError, RecursionError, TypeError, zlib.error) as error:
         raise MetaINRError(f"{path} is damaged or no safetensors file: {error}") from error
     if not isinstance(metadata, dict):
         raise MetaINRError(f"{path} is damaged: its metadata is no JSON object")
     return metadata
 
 
+def load_bytes(path: Path, name: str) -> bytes:
+    """A tensor of bytes from a file. Raises MetaINRError."""
+    try:
+        with safe_open(path, framework="np") as file:
+            if name not in set(file.keys()):
+                raise MetaINRError(f"{path}: tensor {name} is missing")
+            part = file.get_slice(name)
+            if part.get_dtype() != "U8":
+                raise MetaINRError(f"{path}: tensor {name} is {part.get_dtype()}, not U8")
+            return bytes(file.get_tensor(name).tobytes())
+    except OSError as error:
+        raise MetaINRError(f"{path} cannot be read: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise MetaINRError(f"{path} is damaged or no safetensors file: {error}") from error
+
+
 def load_siren(
-    path: Path, config: SirenConfig, components: int, networks: int, prefix: str = ""
+    path: Path,
+    config: SirenConfig,
+    components: int,
+    networks: int,
+    prefix: str = "",
+    dtype: str = "F32",
 ) -> Siren:
-    """The networks in a file, float32, after checking every shape. Raises MetaINRError."""
-    sizes = [3] + [config.width] * (config.hidden_layers + 1) + [components]
+    """The networks in a file, as float32, after checking every shape. Raises MetaINRError.
+
+    ``dtype``: of the file's tensors, F32 or F16.
+    """
     weights: list[torch.Tensor] = []
     biases: list[torch.Tensor] = []
     try:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
-            for layer, (inputs, outputs) in enumerate(pairwise(sizes)):
+            for layer, (inputs, outputs) in enumerate(layer_sizes(config, components)):
                 for kind, rows, target in (("weight", inputs, weights), ("bias", 1, biases)):
                     name, shape = f"{prefix}{kind}_{layer}", [networks, rows, outputs]
                     if name not in names:
                         raise MetaINRError(f"{path}: tensor {name} is missing")
                     part = file.get_slice(name)
-                    if part.get_shape() != shape or part.get_dtype() != "F32":
+                    if part.get_shape() != shape or part.get_dtype() != dtype:
                         raise MetaINRError(
                             f"{path}: tensor {name} is {part.get_dtype()} {part.get_shape()};"
-                            f" the network needs F32 {shape}"
+                            f" the network needs {dtype} {shape}"
                         )
-                    target.append(file.get_tensor(name))
+                    target.append(file.get_tensor(name).float())
     except OSError as error:
         raise MetaINRError(f"{path} cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import fused
 from .optim import Descent
+from .rounding import Rounding
 from .sampling import coordinates
 from .siren import Siren, loss_and_gradients
 
@@ -58,6 +59,7 @@ class Trainer:
         self.samples = samples
         self.dtype = dtype
         self.descent = Descent(self.siren, optimizer == "muon", weight_decay, dtype)
+        self._rounding: Rounding | None = None
         # Two sizes at most: the whole minibatches of a pass and what is left of it.
         self._loops: dict[tuple[int, int], _Loop] = {}
 
@@ -68,6 +70,13 @@ class Trainer:
         if self.samples.points is not None and samples.points is not None:
             self.samples.points.copy_(samples.points)
         self.descent.restart()
+
+    def round_to(self, rounding: Rounding | None) -> None:
+        """From now on gradients are those at the rounded weights (straight-through estimation:
+        Bengio et al. 2013, arXiv 1308.3432); ``weights`` stay free.
+        """
+        self._rounding = rounding
+        self._loops.clear()
 
     def run(self, index: Tensor, rates: Sequence[float]) -> Tensor:
         """One step per rate: the losses ``(steps, N)`` before each.
@@ -93,6 +102,7 @@ class Trainer:
             index,
             schedule,
             self.dtype,
+            self._rounding,
         )
 
     def _run_torch(self, index: Tensor, schedule: Tensor) -> Tensor:
@@ -119,10 +129,14 @@ class Trainer:
         """The one that ``buffers.at`` points to; moves on. Takes nothing from the host."""
         index = buffers.index.index_select(1, buffers.at).squeeze(1)
         where, values = self.samples.minibatch(index)
-        loss, gradients = loss_and_gradients(self.siren, where, values, self.dtype)
+        rounding = self._rounding
+        siren = self.siren.view(rounding.round(self.weights)) if rounding else self.siren
+        loss, gradients = loss_and_gradients(siren, where, values, self.dtype)
         flat = torch.cat([g.flatten(1) for g in gradients], dim=1)
         row = buffers.schedule.index_select(0, buffers.at)[0]
         self.descent.step(self.weights, flat, row)
+        if rounding:
+            self.weights.copy_(rounding.pulled(self.weights, row[2]))
         buffers.losses.index_copy_(0, buffers.at, loss[None])
         buffers.at += 1
 

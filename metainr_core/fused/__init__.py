@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..rounding import Rounding
 from ..siren import Siren
 from .build import library
 
@@ -45,6 +46,13 @@ class _Settings(ctypes.Structure):
     )
 
 
+class _Grid(ctypes.Structure):
+    _fields_ = (
+        *((n, ctypes.c_void_p) for n in ("reference", "steps")),
+        ("pull", ctypes.c_float),
+    )
+
+
 class _FitJob(ctypes.Structure):
     _fields_ = (
         ("shape", _Shape),
@@ -55,6 +63,7 @@ class _FitJob(ctypes.Structure):
         ("index_stride", ctypes.c_int64),
         ("box", ctypes.c_int32 * 3),
         *((n, ctypes.c_void_p) for n in ("rates", "weights", "first", "second", "losses")),
+        ("grid", _Grid),
     )
 
 
@@ -85,6 +94,7 @@ def fit(
     index: Tensor,
     schedule: Tensor,
     dtype: torch.dtype,
+    rounding: Rounding | None = None,
 ) -> Tensor:
     """Minibatch descent; what ``training.Trainer.run`` does, on its arrays, and returns.
 
@@ -114,6 +124,9 @@ def fit(
         moments[0].data_ptr(),
         moments[1].data_ptr(),
         losses.data_ptr(),
+        _Grid()
+        if rounding is None
+        else _Grid(rounding.reference.data_ptr(), rounding.steps.data_ptr(), rounding.pull),
     )
     _call("metainr_fit", job, dtype)
     return losses

@@ -11,6 +11,14 @@
 
 extern "C" {
 
+// What weights are rounded to for the gradients: reference + k × steps with whole k. Both arrays
+// are networks × parameters; null: no rounding. After a minibatch a weight is pulled toward its
+// reference by ``pull`` steps per unit of Muon's step.
+struct Grid {
+  const float *reference, *steps;
+  float pull;
+};
+
 struct FitJob {
   Shape shape;
   Settings settings;
@@ -24,6 +32,7 @@ struct FitJob {
   const Rates* rates;         // minibatches
   float *weights, *first, *second;  // networks × parameters
   float* losses;              // minibatches × networks
+  Grid grid;                  // of the weights
 };
 
 struct EvaluateJob {
@@ -73,7 +82,8 @@ class Fitter {
         block_(network_, true),
         gradients_(network_),
         optimizer_(network_, job.settings),
-        error_(size_t(job.shape.components) * POINTS) {
+        error_(size_t(job.shape.components) * POINTS),
+        rounded_(job.grid.steps ? job.shape.parameters() : 0) {
     for (int a = 0; a < 3; a++) scale_[a] = job.box[a] > 1 ? 2.0f / (job.box[a] - 1) : 0.0f;
   }
 
@@ -81,7 +91,7 @@ class Fitter {
     const size_t parameters = job_.shape.parameters();
     float* weights = job_.weights + n * parameters;
     for (int m = 0; m < job_.minibatches; m++) {
-      network_.set(weights);
+      network_.set(job_.grid.steps ? round(n, weights) : weights);
       gradients_.clear();
       const int32_t* index = job_.index + n * job_.index_stride + size_t(m) * job_.batch;
       double squares = 0;
@@ -91,6 +101,7 @@ class Fitter {
           float(squares / (double(job_.batch) * job_.shape.components));
       optimizer_.step(weights, job_.first + n * parameters, job_.second + n * parameters,
                       gradients_, job_.rates[m]);
+      if (job_.grid.steps) pull(n, weights, job_.grid.pull * job_.rates[m].muon_step);
     }
   }
 
@@ -100,9 +111,28 @@ class Fitter {
   Block<Format> block_;
   Gradients<Format> gradients_;
   Optimizer<Format> optimizer_;
-  Buffer<float> error_;
+  Buffer<float> error_, rounded_;
   float points_[POINTS * 3] = {}, scale_[3];
   const float* wanted_[POINTS] = {};  // where the samples' values are
+
+  const float* round(int64_t n, const float* weights) {
+    const size_t parameters = job_.shape.parameters();
+    const float* reference = job_.grid.reference + n * parameters;
+    const float* steps = job_.grid.steps + n * parameters;
+    for (size_t i = 0; i < parameters; i++)
+      rounded_[i] = reference[i] + steps[i] * std::nearbyint((weights[i] - reference[i]) / steps[i]);
+    return rounded_;
+  }
+
+  void pull(int64_t n, float* weights, float amount) {
+    const size_t parameters = job_.shape.parameters();
+    const float* reference = job_.grid.reference + n * parameters;
+    const float* steps = job_.grid.steps + n * parameters;
+    for (size_t i = 0; i < parameters; i++) {
+      const float d = weights[i] - reference[i], most = amount * steps[i];
+      weights[i] -= std::min(std::max(d, -most), most);
+    }
+  }
 
   // Gradients of ``count`` points, and the sum of their squared errors.
   double add_block(int64_t n, const int32_t* index, int count) {
