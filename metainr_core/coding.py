@@ -159,7 +159,8 @@ def _costs() -> np.ndarray:
 
 def _plain_bits(group: np.ndarray) -> int:
     """Last bits of the numbers that are stored as they are."""
-    return (int(np.abs(group).max()) // (_REACH + 1)).bit_length()
+    # Without them numbers are rounded down: -8191 becomes -4096, not -4095.
+    return (max(int(np.abs(group).max()) - 1, 0) // _REACH).bit_length()
 
 
 def _cheapest(group: np.ndarray) -> tuple[int, float]:

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metainr_core.archive import FORMAT_VERSION, Archive, _digest
+from metainr_core.archive import FORMAT_VERSION, Archive
 from metainr_core.errors import ArchiveError, MetaINRError
 from metainr_core.storage import read_metadata, save_tensors, siren_tensors
+from metainr_core.weights import digest
 from tests.core.archives import HEADER, INFO, networks, record, strict_json
 
 
@@ -77,7 +78,7 @@ def test_a_newer_format_is_refused(archive: Archive) -> None:
     index = strict_json(archive.path)
     index["version"] = FORMAT_VERSION + 1
     archive.path.write_text(json.dumps(index))
-    with pytest.raises(ArchiveError, match=r"format version 3; this Meta-INR reads up to 2"):
+    with pytest.raises(ArchiveError, match=r"format version 4; this Meta-INR reads up to 3"):
         Archive.open(archive.path)
 
 
@@ -85,13 +86,13 @@ def test_a_newer_step_is_not_guessed_at(archive: Archive) -> None:
     path = archive.step_path(3)
     metadata = {**read_metadata(archive.step_path(0)), "version": FORMAT_VERSION + 1}
     metadata["record"]["step"] = 3
-    metadata["digest"] = _digest(metadata, networks(3))
+    metadata["digest"] = digest(metadata, networks(3))
     save_tensors(path, siren_tensors(networks(3)), metadata)
     assert Archive.open(archive.path).steps == [0, 1, 2]
     archive.path.unlink()
     for step in range(3):
         archive.step_path(step).unlink()
-    with pytest.raises(ArchiveError, match="format version 3"):
+    with pytest.raises(ArchiveError, match="format version 4"):
         Archive.open(archive.path)
 
 
@@ -136,7 +137,7 @@ def test_a_damaged_index_gives_one_line_or_works(archive: Archive, value: Any) -
     assert not [m for m in messages if "\n" in m]
 
 
-@pytest.mark.parametrize("length", [0, 7, 8, 100, 1000, -1])
+@pytest.mark.parametrize("length", [0, 7, 8, 100, 400, -1])
 def test_a_cut_step_is_reported_when_it_is_asked_for(archive: Archive, length: int) -> None:
     path = archive.step_path(1)
     path.write_bytes(path.read_bytes()[:length])

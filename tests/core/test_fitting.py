@@ -44,32 +44,32 @@ def test_a_target_out_of_reach_spends_all_passes_in_growing_rounds(epochs: int) 
     assert [spent for spent, _ in rounds] == [sum(sizes[:i]) for i in range(len(sizes))]
     assert sum(sizes) == epochs
     assert sizes == sorted(sizes[:-1]) + sizes[-1:]
-    assert make(1e-30, epochs=epochs).fit(start(), targets(), no_progress)[1] == [epochs]
+    assert make(1e-30, epochs=epochs).fit(start(), targets(), no_progress).passes == [epochs]
     assert list(make(0.0, epochs=epochs)._rounds()) == [(0, epochs)]
 
 
 def test_a_target_in_reach_stops_after_the_first_pass() -> None:
-    assert make(1e3).fit(start(), targets(), no_progress)[1] == [1]
+    assert make(1e3).fit(start(), targets(), no_progress).passes == [1]
 
 
 def test_volumes_that_reached_the_target_are_left_alone() -> None:
     values = targets()
     values[1] *= 1e-3
     config = {"epochs": 8, "learning_rate": 1e-2}
-    fitted, passes = make(0.01, 1, **config).fit(start(), values, no_progress)
+    fitted, passes, *_ = make(0.01, 1, **config).fit(start(), values, no_progress)
     assert passes[0] == passes[2] == 8
     assert passes[1] < 8
-    shorter, _ = make(0.0, 1, **{**config, "epochs": 1}).fit(start(), values, no_progress)
+    shorter, *_ = make(0.0, 1, **{**config, "epochs": 1}).fit(start(), values, no_progress)
     if passes[1] == 1:
         assert torch.equal(fitted.flat()[1], shorter.flat()[1])
 
 
 def test_volumes_are_fitted_together_as_if_alone() -> None:
-    together, passes = make(bricks=1).fit(start(), targets(), no_progress)
+    together, passes, *_ = make(bricks=1).fit(start(), targets(), no_progress)
     assert passes == [4, 4, 4]
     for n in range(3):
         own = slice(n, n + 1)
-        alone, _ = make(bricks=1).fit(
+        alone, *_ = make(bricks=1).fit(
             start().map(lambda t: t[own]),  # noqa: B023
             targets()[own],
             no_progress,
@@ -104,7 +104,7 @@ def test_drawing_by_gradient_fits_fronts_better() -> None:
         generator = torch.Generator().manual_seed(0)
         siren = initialize(SirenConfig(32, 2), 1, 1, generator, shape)
         fitting = Fitting(config, shape, 1, torch.float32)
-        fitted, _ = fitting.fit(siren, values, no_progress)
+        fitted, *_ = fitting.fit(siren, values, no_progress)
         error = forward(fitted, where) - values
         errors.append([float(error.abs().max()), float(error.square().mean())])
     (largest, mean), (largest_drawn, mean_drawn) = errors
@@ -116,7 +116,7 @@ def test_drawing_by_gradient_fits_fronts_better() -> None:
 def test_where_memory_is_short_fewer_networks_are_fitted_at_once(
     monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    together, _ = make().fit(start(), targets(), no_progress)
+    together, *_ = make().fit(start(), targets(), no_progress)
     run = Trainer.run
 
     def short(self: Trainer, index: Tensor, rates: Sequence[float]) -> Tensor:
@@ -127,7 +127,7 @@ def test_where_memory_is_short_fewer_networks_are_fitted_at_once(
 
     monkeypatch.setattr(Trainer, "run", short)
     with pytest.warns(MetaINRWarning, match="1 networks are fitted at once"):
-        apart, _ = make().fit(start(), targets(), no_progress)
+        apart, *_ = make().fit(start(), targets(), no_progress)
     torch.testing.assert_close(together.flat(), apart.flat(), rtol=1e-4, atol=1e-5)
     limit = 0
     with (
@@ -140,16 +140,16 @@ def test_where_memory_is_short_fewer_networks_are_fitted_at_once(
 def test_a_fit_is_better_than_its_start() -> None:
     where = coordinates(torch.arange(120), SHAPE)[None]
     before = mean_squared_errors(start(), where, targets())
-    fitted, _ = make(epochs=20, learning_rate=1e-2).fit(start(), targets(), no_progress)
+    fitted, *_ = make(epochs=20, learning_rate=1e-2).fit(start(), targets(), no_progress)
     assert (mean_squared_errors(fitted, where, targets()) < 0.9 * before).all()
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_groups_give_what_all_at_once_give(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    together, _ = make().fit(start(), targets(), no_progress)
+    together, *_ = make().fit(start(), targets(), no_progress)
     monkeypatch.setattr(fused, "serves", lambda *_: False)
     monkeypatch.setattr(fitting, "_ACTIVATIONS", {"cpu": 8 * 30 * at_once})
-    apart, _ = make().fit(start(), targets(), no_progress)
+    apart, *_ = make().fit(start(), targets(), no_progress)
     for a, b in zip(together.tensors, apart.tensors, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 

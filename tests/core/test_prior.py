@@ -14,6 +14,7 @@ import torch
 from metainr_core.config import SirenConfig
 from metainr_core.errors import ArchiveError, PriorError
 from metainr_core.prior import Prior
+from metainr_core.storage import _packed, read_metadata
 
 
 def with_metadata(path: Path, **changes: Any) -> None:
@@ -21,13 +22,13 @@ def with_metadata(path: Path, **changes: Any) -> None:
     data = path.read_bytes()
     size = struct.unpack("<Q", data[:8])[0]
     header = json.loads(data[8 : 8 + size])
-    metadata = json.loads(header["__metadata__"]["metainr"])
+    metadata = read_metadata(path)
     for name, value in changes.items():
         if value is KeyError:
             del metadata[name]
         else:
             metadata[name] = value
-    header["__metadata__"]["metainr"] = json.dumps(metadata)
+    header["__metadata__"]["metainr"] = json.dumps(_packed(metadata))
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + size :])
 
@@ -63,7 +64,7 @@ def test_the_digest_is_that_of_the_weights(prior: Prior) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 3}, "prior format 3; this Meta-INR reads up to 2: update it"),
+        ({"version": 4}, "prior format 4; this Meta-INR reads up to 3: update it"),
         ({"version": "new"}, "damaged"),
         ({"kind": "step"}, "is a 'step' file, not a prior"),
         ({"kind": KeyError}, "not a prior"),
@@ -85,6 +86,10 @@ def test_the_digest_is_that_of_the_weights(prior: Prior) -> None:
         ({"history": 3}, "damaged"),
         ({"outer_state": ["first"]}, "first.weight_0 is missing"),
         ({"outer_state": [1]}, "damaged"),
+        ({"weights": "float64"}, "damaged"),
+        ({"weights": ["coded"]}, "damaged"),
+        ({"weights": "float16"}, "needs F16"),
+        ({"weights": "coded"}, "tensor code is missing"),
     ],
 )
 def test_a_wrong_description_is_one_clear_line(
