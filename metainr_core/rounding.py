@@ -55,14 +55,15 @@ class Rounding:
     def numbers(self, weights: Tensor) -> Tensor:
         """k of every weight, int32, for weights ``(N, parameters)``."""
         steps = ((weights - self.reference) / self.steps).round_()
-        return steps.clamp_(-LARGEST, LARGEST).int()
+        return steps.nan_to_num_(0.0).clamp_(-LARGEST, LARGEST).int()
 
     def place(self, numbers: Tensor) -> Tensor:
         """The weights ``(N, parameters)`` float32 that stand for these numbers."""
         return self.reference + numbers * self.steps
 
     def round(self, weights: Tensor) -> Tensor:
-        return self.place(self.numbers(weights))
+        # What is no number stays: a fit that diverged must not look like one that is merely bad.
+        return torch.where(weights.isfinite(), self.place(self.numbers(weights)), weights)
 
     def pulled(self, weights: Tensor, step: Tensor | float) -> Tensor:
         """Weights after the pull of a minibatch whose Muon step is ``step``."""
