@@ -36,7 +36,7 @@ def test_every_step_is_stored_with_its_figures(
         assert row.seconds > 0
         assert row.psnr_series >= row.psnr > 5
         # The header of a file so small outweighs its weights, but is counted all the same.
-        assert row.bytes > archive.load_step(row.step).bytes
+        assert 600 < row.bytes < archive.load_step(row.step).bytes
         assert row.ratio == pytest.approx(960 * 4 / row.bytes)
     fractions = [f for f, _ in seen]
     assert fractions == sorted(fractions)
