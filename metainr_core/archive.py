@@ -26,13 +26,15 @@ from .hashing import file_sha256
 from .layout import BrickLayout
 from .prior import Prior
 from .records import Header, StepRecord, of_one_fit, over_range, with_file
+from .residual import decompress, resample
 from .series import Progress, Range, no_progress
 from .siren import Siren
-from .storage import make_folder, read_metadata, save_tensors, write_atomically
-from .weights import digest, pack, unpack
+from .storage import load_bytes, make_folder, read_metadata, save_tensors, write_atomically
+from .weights import as_bytes_tensor, digest, pack, unpack
 
 FORMAT_VERSION = 3
 _REFERENCE_NAMES = {"none": "numbers", "prior": "prior", "previous": "step before"}
+_RESIDUAL = "residual"
 _INDEX_INTERVAL = 2.0  # seconds between writes of the index while steps are added
 
 
@@ -145,11 +147,16 @@ class Archive:
         return archive
 
     def write_step(
-        self, record: StepRecord, siren: Siren, codes: Tensor | None = None
+        self,
+        record: StepRecord,
+        siren: Siren,
+        codes: Tensor | None = None,
+        residual: bytes | None = None,
     ) -> StepRecord:
         """Writes one step's file, then the index; returns the record with the file's figures.
 
-        ``record.weights`` says how; ``codes`` are the steps of coded weights (``Rounding``).
+        ``record.weights`` says how; ``codes`` are the steps of coded weights (``Rounding``),
+        ``residual`` what ``record.bound`` needs (``residual.compress``).
         """
         reference = self._reference(record)
         metadata = {
@@ -161,7 +168,10 @@ class Archive:
         }
         metadata["digest"] = digest(metadata, siren)
         path = self.step_path(record.step)
-        save_tensors(path, pack(siren, record.weights, reference, codes), metadata)
+        tensors = pack(siren, record.weights, reference, codes)
+        if residual is not None:
+            tensors[_RESIDUAL] = as_bytes_tensor(residual)
+        save_tensors(path, tensors, metadata)
         self._records[record.step] = with_file(record, path, self.header)
         self._hold(record.step, siren)
         if time.monotonic() - self._index_written > _INDEX_INTERVAL:
@@ -345,6 +355,14 @@ class Archive:
         self._hold(step, siren)
         return siren
 
+    def _residual(self, step: int) -> np.ndarray:
+        """What the networks of a step lack, on the original grid."""
+        path, (nx, ny, nz) = self.step_path(step), self.grid.dims
+        try:
+            return decompress(load_bytes(path, _RESIDUAL), (nz, ny, nx, self.components))
+        except ArchiveError as error:
+            raise ArchiveError(f"{path}: {error}") from error
+
     def _reference(self, record: StepRecord) -> Siren | None:
         """What a step's coded weights are differences to; None for 0."""
         if record.reference == "prior":
@@ -368,7 +386,8 @@ class Archive:
         """Values of one step on ``grid`` (None: the original one).
 
         Returns ``(nz, ny, nx, components)`` float32 in the data's units. ``grid`` is one that
-        ``Archive.grid`` was resampled or cropped to. Raises ArchiveError, MetaINRError.
+        ``Archive.grid`` was resampled or cropped to. Where a step has a ``bound``, no value at
+        an original voxel is further from its original. Raises ArchiveError, MetaINRError.
         """
         siren = self.load_step(step).to(find_device(device))
         grid = grid or self.grid
@@ -380,7 +399,10 @@ class Archive:
                 raise MemoryError
             positions = self.grid.index_coordinates(grid)
             dtype = decode_dtype(self.record(step).precision, siren.weights[0].device)
-            return decode_grid(siren, self.layout, positions, centre, half, progress, dtype)
+            values = decode_grid(siren, self.layout, positions, centre, half, progress, dtype)
+            if self.record(step).bound:
+                values += resample(self._residual(step), positions)
+            return values
         except MemoryError as error:
             raise MetaINRError(
                 f"{grid.dims} values need {size / 2**30:.3g} GiB, which this machine does not"

@@ -176,6 +176,7 @@ class PretrainConfig(_Config):
 # learning rate between key frames (examples/benchmarks/RESULTS.md).
 KEY_EPOCHS = 4
 WARM_RATE = 3e-4
+MODULATION_RATE = 3e-3
 
 
 @dataclass(frozen=True)
@@ -242,6 +243,12 @@ class EncodeConfig(_Config):
         for name in ("target_ratio", "max_error"):
             value = getattr(self, name)
             _require(math.isfinite(value) and value >= 0, name, value, "0 (none) or more")
+        _require(
+            not (self.target_ratio and self.max_error),
+            "max_error",
+            self.max_error,
+            f"0, as target_ratio is {self.target_ratio:g}: one of them decides the size",
+        )
         loss = self.coding_loss
         _require(0 < loss <= 20, "coding_loss", loss, "above 0, up to 20 dB")
         _check_common(self)
@@ -254,7 +261,10 @@ class EncodeConfig(_Config):
         """
         batch_size = self.batch_size or (8 * width if bricks == 1 else 128)
         rate = 6e-4 if bricks == 1 and self.optimizer == "muon" else 1e-3
-        rate = self.learning_rate or (WARM_RATE if warm else rate)
+        rate = WARM_RATE if warm else rate
+        if self.adapt == "modulation":
+            rate = MODULATION_RATE
+        rate = self.learning_rate or rate
         return dataclasses.replace(self, batch_size=batch_size, learning_rate=rate)
 
     @classmethod

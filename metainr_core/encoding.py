@@ -70,7 +70,8 @@ def encode(
     if prior is not None:
         if config.weights == "coded":
             prior = prior.rounded()
-        if config.weights != "coded" or config.init != "previous":
+        # Between key frames that are stored in full nobody needs it again.
+        if config.weights != "coded" or config.init != "previous" or config.adapt != "all":
             prior.save(archive.prior_path)
     count = len(set(chosen).union(archive.steps))
     encoder = StepEncoder(series, archive, prior, config, device, scans, series_range, count)
@@ -126,6 +127,11 @@ def _check_init(config: EncodeConfig, prior: Prior | None) -> None:
     if prior is None and config.init in ("meta", "pretrained"):
         raise PriorError(
             f"init is {config.init!r}, which needs a prior; give one, or set init to random"
+        )
+    if prior is None and config.adapt == "modulation":
+        raise PriorError(
+            "adapt is modulation, which needs a prior for the hidden matrices; give one, or set"
+            " adapt to all"
         )
     if prior is not None and config.init in ("meta", "pretrained") and prior.kind != config.init:
         raise PriorError(

@@ -168,7 +168,8 @@ class Fitting:
             leg = leg._replace(first=middle)
         # Where there is a target, what is better than it is given to the rounding.
         added = torch.maximum(plan.share * errors, self.wanted * _MARGIN - errors)
-        codes = choose_codes(siren, added.repeat_interleave(self.bricks))
+        hidden = self.config.adapt == "all"
+        codes = choose_codes(siren, added.repeat_interleave(self.bricks), hidden)
         codes = self._within_budget(siren.flat(), codes, plan)
         way = Descent.RATIO * sum(self._rates(leg, leg.first, leg.last))
         pull = min(self.config.coding_loss, _MOST_PULL) / way
@@ -236,7 +237,8 @@ class Fitting:
         shares = None
         if config.selection == "gradient" and voxels <= _DRAWN_VOXELS:
             shares = gradient_shares(values, self.brick_shape)
-        trainer = Trainer(siren, samples, config.optimizer, self.dtype, decay)
+        hidden = config.adapt == "all"
+        trainer = Trainer(siren, samples, config.optimizer, self.dtype, decay, hidden)
         trainer.round_to(leg.rounding)
         size = max(_REPORT_EVERY // (config.batch_size * siren.networks), 1)
         done = leg.first

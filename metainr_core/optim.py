@@ -72,14 +72,20 @@ class Descent:
     Muon (Jordan et al. 2024) steps along the orthogonalised momentum: each singular direction of
     a matrix moves by ``RATIO`` times the learning rate; first and last layers and biases stay with
     Adam. ``decay`` pulls the hidden matrices toward zero by that share of a step, without which
-    long training at a high rate lets their norms grow until the fit collapses.
+    long training at a high rate lets their norms grow until the fit collapses. Without ``hidden``
+    the hidden matrices stay as they are.
     """
 
     RATIO = 1.5
     MOMENTUM = 0.95
 
     def __init__(
-        self, siren: Siren, muon: bool, decay: float = 0.0, dtype: torch.dtype = torch.float32
+        self,
+        siren: Siren,
+        muon: bool,
+        decay: float = 0.0,
+        dtype: torch.dtype = torch.float32,
+        hidden: bool = True,
     ):
         """For networks of the shape of ``siren`` on its device, stored as ``Siren.flat``.
 
@@ -88,6 +94,7 @@ class Descent:
         self.siren = siren
         self.dtype = dtype
         self.muon = muon and len(siren.weights) > 2
+        self.hidden = hidden
         self.decay = decay
         # With Muon Adam has a short memory of the gradients' size: a fit takes hundreds of steps,
         # not many thousands.
@@ -129,7 +136,10 @@ class Descent:
         self.second.lerp_(gradients.square(), 1 - self.betas[1])
         update = self.first / (self.second.sqrt() / correction + 1e-8)
         update *= size
-        if self.muon:
+        if not self.hidden:
+            for own in self.siren.view(update).weights[1:-1]:
+                own.zero_()
+        elif self.muon:
             moments, steps = self.siren.view(self.first), self.siren.view(update)
             slopes, matrices = self.siren.view(gradients), self.siren.view(weights)
             momentum = torch.stack(moments.weights[1:-1])

@@ -63,6 +63,7 @@ class StepRecord:
     ``precision``: ``fp32`` or ``bf16``, of the products in ``decode`` that the errors are those of.
     ``weights``: how the file holds them (``config.WEIGHTS``); ``reference``: what coded ones are
     differences to: ``none``, the archive's ``prior`` or the weights of the ``previous`` step.
+    ``bound``: guaranteed largest error of ``decode`` at the original voxels, 0 for none.
     """
 
     step: int
@@ -80,6 +81,7 @@ class StepRecord:
     precision: str = "fp32"
     weights: str = "float32"
     reference: str = "none"
+    bound: float = 0.0
     bytes: int = 0
     ratio: float = 0.0
     sha256: str = ""

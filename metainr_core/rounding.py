@@ -106,15 +106,19 @@ def sensitivities(siren: Siren) -> Tensor:
     return result
 
 
-def choose_codes(siren: Siren, added: Tensor) -> Tensor:
+def choose_codes(siren: Siren, added: Tensor, hidden: bool = True) -> Tensor:
     """Codes of steps, ``(N, tensors)`` uint8, that add so much to the mean squared error.
 
     ``added``: ``(N,)``, in units of the networks' output, the same for all networks of a volume:
     then every weight of a volume adds equally to its error, which costs the fewest bits (reverse
     water-filling at a high rate: Cover and Thomas 2006, section 10.3). An error uniform within a
-    step s has the variance s² / 12.
+    step s has the variance s² / 12. Without ``hidden`` the hidden matrices are not rounded, as they
+    are those of the reference.
     """
-    parameters = sum(t[0].numel() for t in siren.tensors)
+    rounded = (
+        siren.tensors if hidden else [*siren.weights[:: len(siren.weights) - 1], *siren.biases]
+    )
+    parameters = sum(t[0].numel() for t in rounded)
     variance = 12 * added.clamp(min=1e-30)[:, None] / parameters
     steps = (variance / sensitivities(siren).clamp(min=1e-30)).sqrt()
     codes = (steps.log2() - _LOWEST) * _FINENESS

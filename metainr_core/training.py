@@ -52,13 +52,16 @@ class Trainer:
         optimizer: str,
         dtype: torch.dtype,
         weight_decay: float = 0.0,
+        hidden: bool = True,
     ):
-        """``dtype``: of the products of hidden layers and of Muon. ``siren`` is copied."""
+        """``dtype``: of the products of hidden layers and of Muon. ``hidden``: whether the hidden
+        matrices are trained. ``siren`` is copied.
+        """
         self.weights = siren.flat()
         self.siren = siren.view(self.weights)
         self.samples = samples
         self.dtype = dtype
-        self.descent = Descent(self.siren, optimizer == "muon", weight_decay, dtype)
+        self.descent = Descent(self.siren, optimizer == "muon", weight_decay, dtype, hidden)
         self._rounding: Rounding | None = None
         # Two sizes at most: the whole minibatches of a pass and what is left of it.
         self._loops: dict[tuple[int, int], _Loop] = {}
@@ -95,7 +98,7 @@ class Trainer:
             self.siren,
             self.weights,
             (descent.first, descent.second),
-            fused.Settings(descent.muon, *descent.betas, descent.MOMENTUM),
+            fused.Settings(descent.muon, descent.hidden, *descent.betas, descent.MOMENTUM),
             samples.values,
             samples.points,
             samples.brick_shape,

@@ -39,7 +39,7 @@ def pack(siren: Siren, weights: str, reference: Siren | None, codes: Tensor | No
     rounding = Rounding.of(reference or siren.map(torch.zeros_like), codes)
     numbers = rounding.numbers(siren.flat()).numpy()
     data = coding.compress(numbers, codes.numpy(), _sizes(siren))
-    return {_CODE: torch.from_numpy(np.frombuffer(data, np.uint8).copy())}
+    return {_CODE: as_bytes_tensor(data)}
 
 
 def unpack(
@@ -61,6 +61,10 @@ def unpack(
         raise ArchiveError(f"{path}: {error}") from error
     rounding = Rounding.of(base, torch.from_numpy(codes.copy()))
     return base.view(rounding.place(torch.from_numpy(numbers)))
+
+
+def as_bytes_tensor(data: bytes) -> Tensor:
+    return torch.from_numpy(np.frombuffer(data, np.uint8).copy())
 
 
 def digest(description: Mapping[str, Any], siren: Siren) -> str:

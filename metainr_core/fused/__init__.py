@@ -22,6 +22,7 @@ class Settings(NamedTuple):
     """Of the optimizer, as ``optim.Descent`` has them."""
 
     muon: bool
+    hidden: bool
     beta_1: float
     beta_2: float
     momentum: float
@@ -41,7 +42,7 @@ class _Shape(ctypes.Structure):
 
 class _Settings(ctypes.Structure):
     _fields_ = (
-        ("muon", ctypes.c_int),
+        *((n, ctypes.c_int) for n in ("muon", "hidden")),
         *((n, ctypes.c_float) for n in ("beta_1", "beta_2", "momentum")),
     )
 

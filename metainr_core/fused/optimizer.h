@@ -12,6 +12,7 @@ struct Rates {
 
 struct Settings {
   int muon;  // else Adam on every tensor
+  int hidden;  // whether hidden matrices are fitted, or kept
   float beta_1, beta_2, momentum;
 };
 
@@ -91,6 +92,7 @@ class Optimizer {
         continue;
       }
       adam_row(bias, gradients.bias(l), s.width, omega);
+      if (l && !settings_.hidden) continue;
       const float* gradient = l ? gradients.matrix(l) : gradients.first;
       if (l && settings_.muon) {
         muon(weights + at, first + at, gradient, rates);
