@@ -18,7 +18,7 @@ from .flags import (
     series_from,
     settings_from,
 )
-from .report import archive_report, encoded
+from .report import archive_report, encoded, warn_of_misses
 from .series import Progress
 
 
@@ -60,7 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
     made = command("pretrain", _pretrain, "Learn initial weights from a sparse sample of a series.")
     add_series_flags(made)
     made.add_argument("-o", "--output", required=True, metavar="PRIOR.safetensors")
-    add_network_flags(made)
+    add_network_flags(made, PretrainConfig)
     add_settings_flags(made, PretrainConfig)
 
     made = command("encode", _encode, "Fit the time steps of a series and store their weights.")
@@ -71,7 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--overwrite", action="store_true", help="replace an archive that holds another series"
     )
-    add_network_flags(made)
+    add_network_flags(made, EncodeConfig)
     add_settings_flags(made, EncodeConfig)
 
     made = command("decode", _decode, "Write an archive's steps as .vti files and a .pvd.")
@@ -139,6 +139,7 @@ def _encode(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         overwrite=options.overwrite,
         progress=progress,
     )
+    warn_of_misses(archive, steps)
     return archive_report(archive)
 
 

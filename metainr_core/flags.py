@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import Any, TypeVar
+from typing import Any
 
 from . import config as settings
-from .config import EncodeConfig, PretrainConfig, SirenConfig
+from .config import EncodeConfig, SirenConfig
 from .errors import SettingsError
-from .layout import choose_siren
+from .layout import BITS, Stage, settings_with_network
 from .series import Series, open_series
-
-Stage = TypeVar("Stage", PretrainConfig, EncodeConfig)
 
 _CHOICES = {
     "sampling": ("random", "lattice"),
@@ -21,9 +19,13 @@ _CHOICES = {
     "schedule": ("cosine", "constant"),
     "selection": ("gradient", "all"),
     "init": ("meta", "pretrained", "random", "previous"),
+    "weights": settings.WEIGHTS,
+    "adapt": settings.ADAPT,
     "device": settings.DEVICES,
     "precision": settings.PRECISIONS,
 }
+# Flags of encode that say what the archive shall be, not how it gets there.
+_GOALS = ("target_psnr", "target_ratio", "max_error", "weights", "coding_loss")
 _HELP = {
     "sampling": "which voxels the prior is learned from",
     "lambda_s": "with lattice: keep one voxel in N along each axis",
@@ -43,7 +45,17 @@ _HELP = {
     "epochs": "passes of a step, at most: each looks at as many voxels as there are",
     "schedule": "how the learning rate falls",
     "selection": "voxels of a pass: as many, but more where values change; or each once",
-    "target_psnr": "stop at this PSNR over the series' range, in dB",
+    "target_psnr": "stop a step at this PSNR over the series' range, in dB; coded weights take"
+    " no more bytes than it needs",
+    "weights": "how weights are stored: coded ones are rounded as coarsely as the quality allows,"
+    " and entropy coded",
+    "coding_loss": "dB of PSNR that rounding coded weights may cost: more makes smaller files",
+    "target_ratio": "compression ratio of the whole archive: coded weights are rounded until it"
+    " is reached; without --prior and --width it also picks the width",
+    "max_error": "no decoded value differs by more than this from its original, in the data's"
+    " units; what the networks miss is stored beside them",
+    "adapt": "modulation: the fit leaves the hidden layers' matrices as the prior has them, which"
+    " makes smaller files",
     "key_interval": "with init previous: every N-th step starts from the prior, and takes"
     f" {settings.KEY_EPOCHS} times the passes",
     "device": "where to compute",
@@ -60,6 +72,8 @@ _CHOSEN: dict[str, dict[Any, str]] = {
     },
     "weight_decay": {-1.0: "-1, which lets it grow with the length of the fit"},
     "target_psnr": {0.0: "0, none"},
+    "target_ratio": {0.0: "0, none"},
+    "max_error": {0.0: "0, no such promise"},
 }
 
 
@@ -79,7 +93,7 @@ def series_from(options: argparse.Namespace) -> Series:
     return open_series(options.series, options.array, ignore_nonfinite=options.ignore_nonfinite)
 
 
-def add_network_flags(parser: argparse.ArgumentParser) -> None:
+def add_network_flags(parser: argparse.ArgumentParser, stage: type[Stage]) -> None:
     group = parser.add_argument_group("network", "chosen from the grid (or the preset) if left out")
     group.add_argument(
         "--brick-size",
@@ -90,14 +104,23 @@ def add_network_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--width", type=int, metavar="N")
     group.add_argument("--hidden-layers", type=int, metavar="N")
     group.add_argument("--omega-0", type=float, metavar="X")
-    group.add_argument(
-        "--target-ratio", type=float, metavar="R", help="compression ratio that picks the width"
-    )
+    # Encode has it among its settings.
+    if stage is not EncodeConfig:
+        group.add_argument(
+            "--target-ratio",
+            type=float,
+            metavar="X",
+            help="compression ratio that picks the width: of the widest network that reaches it"
+            f" with {BITS['coded']} bits per weight (paper: {BITS['float32']})",
+        )
 
 
 def add_settings_flags(parser: argparse.ArgumentParser, stage: type[Stage]) -> None:
     parser.add_argument("--preset", choices=settings.PRESETS, default="default")
-    group = parser.add_argument_group("training", "what is left out comes from the preset")
+    left_out = "what is left out comes from the preset"
+    names = [f.name for f in dataclasses.fields(stage)]
+    titles = ("size and quality", "training") if "weights" in names else ("training",)
+    groups = [parser.add_argument_group(title, left_out) for title in titles]
     for field in dataclasses.fields(stage):
         if field.name == "siren":
             continue
@@ -109,6 +132,7 @@ def add_settings_flags(parser: argparse.ArgumentParser, stage: type[Stage]) -> N
         text = f"{_HELP[field.name]} (default preset: {default})"
         if field.name == "init":
             text = _HELP["init"]
+        group = groups[0] if field.name in _GOALS else groups[-1]
         group.add_argument("--" + field.name.replace("_", "-"), help=text, **kind)
 
 
@@ -118,16 +142,14 @@ def settings_from(
     """Settings of a stage: explicit flags before the preset, network flags before ``base``."""
     names = [f.name for f in dataclasses.fields(stage) if f.name != "siren"]
     given = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
-    config = stage.preset(options.preset, **given)
     network = {
         n: getattr(options, n)
         for n in ("brick_size", "width", "hidden_layers", "omega_0", "target_ratio")
-        if getattr(options, n) is not None
+        if n not in names and getattr(options, n) is not None
     }
-    if base is not None and not network:
-        return dataclasses.replace(config, siren=None)
-    siren = choose_siren(series.grid, series.components, base=base or config.siren, **network)
-    return dataclasses.replace(config, siren=siren)
+    return settings_with_network(
+        stage, options.preset, given, network, series.grid, series.components, base
+    )
 
 
 def parse_steps(text: str | None, count: int) -> list[int] | None:

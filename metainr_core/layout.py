@@ -8,14 +8,19 @@ original grid the blend is 0 or 1: every voxel is decoded by exactly one brick.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, TypeVar
 
 import numpy as np
 
-from .config import SirenConfig
+from .config import EncodeConfig, PretrainConfig, SirenConfig
 from .errors import SettingsError
 from .grid import Grid
+
+Stage = TypeVar("Stage", PretrainConfig, EncodeConfig)
 
 WHOLE_VOLUME_VOXELS = 400_000
 DEFAULT_BRICK = 32
@@ -23,6 +28,11 @@ DEFAULT_BRICK = 32
 SMALL_VALUES = 100_000
 SMALL_RATIO = 8
 SMALLEST_WIDTH = 8
+# Bits that a weight is counted with where a ratio picks the width. Coded weights of one size
+# are equally good, within 0.3 dB, at 4 to 9 bits each.
+BITS = {"coded": 5, "float16": 16, "float32": 32}
+# What the file of a step and its entry in the index hold besides weights.
+STEP_BYTES = 1300
 
 
 @dataclass(frozen=True)
@@ -118,15 +128,17 @@ def choose_siren(
     hidden_layers: int | None = None,
     omega_0: float | None = None,
     target_ratio: float | None = None,
+    bits_per_weight: float = BITS["coded"],
     base: SirenConfig | None = None,
 ) -> SirenConfig:
     """The network for a grid; every None is taken from ``base``, or chosen without one.
 
     Up to about 400,000 voxels one network serves the whole volume, as published; larger volumes
     get bricks of 32³, whose cost per voxel does not grow with the volume. Volumes of less than
-    about 100,000 values get networks of an eighth as many numbers. ``target_ratio``:
-    float32 bytes of the volume over float32 bytes of the weights; the widest network that
-    reaches it is taken. Raises SettingsError when none does.
+    about 100,000 values get networks of an eighth as many numbers. ``target_ratio``: float32
+    bytes of the volume over bytes of a step, which are its description (``STEP_BYTES``) and
+    ``bits_per_weight`` for each weight (``BITS``); the widest network that reaches it is taken.
+    Raises SettingsError when none does.
     """
     if base is not None:
         brick_size = base.brick_size if brick_size is None else brick_size
@@ -161,13 +173,54 @@ def choose_siren(
         raise SettingsError("both width and target_ratio are given; give one of them")
     if not target_ratio > 0:
         raise SettingsError(f"target_ratio is {target_ratio}; expected a number above 0")
-    budget = values / target_ratio
-    fitting = [w for w in range(4, 1025) if shape(w).parameters(components) <= budget]
+
+    def reached(chosen: int) -> float:
+        weights = layout.bricks * shape(chosen).parameters(components)
+        return 4 * grid.voxels * components / (STEP_BYTES + weights * bits_per_weight / 8)
+
+    fitting = [w for w in range(4, 1025) if reached(w) >= target_ratio]
     if not fitting:
-        best = values / shape(4).parameters(components)
+        best = reached(4)
         raise SettingsError(
             f"target_ratio {target_ratio:g} cannot be reached with {layout.bricks} bricks of"
-            f" {hidden_layers} hidden layers: a network of width 4 gives {best:.1f};"
-            " use larger bricks or fewer layers"
+            f" {hidden_layers} hidden layers: networks of width 4 give {best:.1f};"
+            " ask for less, or use larger bricks or fewer layers"
         )
     return shape(max(fitting))
+
+
+def settings_with_network(
+    stage: type[Stage],
+    preset: str,
+    fields: Mapping[str, Any],
+    network: Mapping[str, Any],
+    grid: Grid,
+    components: int,
+    prior: SirenConfig | None = None,
+) -> Stage:
+    """Settings of a stage: ``fields`` before those of the preset, and the network for a grid.
+
+    ``network``: keywords of ``choose_siren``, where ``fields`` have none. ``prior``: the network
+    of what the fit starts from; ``siren`` is None when no other is asked for, which the core
+    refuses. ``EncodeConfig.target_ratio`` picks the width as well, unless the width is given or
+    the prior's: coded weights of any width can be made to reach it. Raises SettingsError.
+    """
+    config = stage.preset(preset, **fields)
+    asked = dict(network)
+    weights = EncodeConfig.preset(preset).weights
+    if isinstance(config, EncodeConfig):
+        weights = config.weights
+        free = prior is None and "width" not in asked
+        if config.target_ratio and (free or weights != "coded"):
+            asked["target_ratio"] = config.target_ratio
+    if prior is not None and not asked:
+        return dataclasses.replace(config, siren=None)
+    bits, base = BITS[weights], prior or config.siren
+    siren = choose_siren(grid, components, bits_per_weight=bits, base=base, **asked)
+    if prior is not None and "target_ratio" in asked and siren.width != prior.width:
+        raise SettingsError(
+            f"target_ratio {asked['target_ratio']:g} takes width {siren.width} with {weights}"
+            f" weights, and the prior has {prior.width}; make a prior of that width, or choose"
+            " coded weights, which need no other width"
+        )
+    return dataclasses.replace(config, siren=siren)

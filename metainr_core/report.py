@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .errors import MetaINRWarning
 from .series import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -21,6 +23,54 @@ def encoded(archive: Archive, damaged: Sequence[int] = ()) -> str:
         if steps:
             text += f"; the files of {', '.join(map(str, steps))} are {what}"
     return text
+
+
+def goals(archive: Archive) -> dict[str, dict[str, float | None]]:
+    """What the settings asked of the archive, and what it reached: in its worst step, of errors.
+
+    None where a PSNR is infinite.
+    """
+    records, settings = archive.records, archive.info.get("encode", {})
+    if not records:
+        return {}
+    psnr = min(r.psnr_series for r in records)
+    reached = {
+        "target_psnr": psnr if math.isfinite(psnr) else None,
+        "target_ratio": archive.ratio,
+        "max_error": max(r.max_error for r in records),
+    }
+    asked = {name: settings.get(name, 0.0) for name in reached}
+    return {n: {"asked": v, "reached": reached[n]} for n, v in asked.items() if v}
+
+
+def warn_of_misses(archive: Archive, steps: Collection[int] | None = None) -> None:
+    """One MetaINRWarning for each goal that the archive, or one of ``steps``, falls short of.
+
+    To be called once everything is encoded: the more steps, the less the prior weighs.
+    """
+    asked = {name: goal["asked"] or 0.0 for name, goal in goals(archive).items()}
+    own = [r for r in archive.records if steps is None or r.step in steps]
+    if (target := asked.get("target_psnr")) is not None:
+        below = [r.step for r in own if r.psnr_series < target]
+        if below:
+            verb = "misses" if len(below) == 1 else "miss"
+            text = f"{step_names(below)} {verb} the target of {target:g} dB"
+            cure = "more epochs or a wider network reach more"
+            warnings.warn(f"{archive.path}: {text}; {cure}", MetaINRWarning, stacklevel=2)
+    if (target := asked.get("target_ratio")) is not None and archive.ratio < target:
+        text = f"target_ratio is {target:g}, and the archive reaches {archive.ratio:.5g}"
+        cure = "coded weights or a smaller network reach more"
+        warnings.warn(f"{archive.path}: {text}; {cure}", MetaINRWarning, stacklevel=2)
+
+
+def step_names(steps: Sequence[int]) -> str:
+    """``step 3``, ``steps 3, 5``, ``12 steps (3, 5 … 40)``."""
+    if len(steps) == 1:
+        return f"step {steps[0]}"
+    if len(steps) < 9:
+        return "steps " + ", ".join(map(str, steps))
+    first, second, *_, last = steps
+    return f"{len(steps)} steps ({first}, {second} … {last})"
 
 
 def archive_report(archive: Archive, progress: Progress = no_progress) -> dict[str, Any]:
@@ -39,8 +89,10 @@ def archive_report(archive: Archive, progress: Progress = no_progress) -> dict[s
         "encoded": encoded(archive, damaged),
         "damaged": damaged,
         "mean_psnr_series": sum(finite) / len(finite) if finite else None,
+        "weights": sorted({r.weights for r in records}),
         "bytes": archive.total_bytes,
         "ratio": archive.ratio,
+        **goals(archive),
         "steps": [r.to_json() for r in records],
     }
 

@@ -20,6 +20,7 @@ from metainr_core.archive import Archive
 from metainr_core.cli import main
 from metainr_core.metrics import Errors
 from metainr_core.prior import Prior
+from metainr_core.report import step_names
 from metainr_core.series import ArraySeries
 
 Maker = Callable[..., ArraySeries]
@@ -135,6 +136,54 @@ def test_people_get_a_table(folder: Path, capsys: Capture) -> None:
     assert [line.split()[0] for line in lines[-6:]] == list("012345")
     report = json.loads((folder / "out.json").read_text())
     assert len(report["steps"]) == 6
+
+
+def test_goals_and_what_was_reached(folder: Path, capsys: Capture) -> None:
+    coded = ["--weights", "coded", "--coding-loss", "0.5"]
+    command = ["encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE, *coded]
+    report = run(capsys, *command)
+    assert report["weights"] == ["coded"]
+    assert not {"target_psnr", "target_ratio", "max_error"} & set(report)
+    report = run(capsys, *command, "--target-psnr", "1", "-o", "b.minr")
+    worst = min(row["psnr_series"] for row in report["steps"])
+    assert report["target_psnr"] == {"asked": 1, "reached": pytest.approx(worst)}
+    assert main(["info", "b.minr"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"target_psnr       asked 1, reached {worst:.4g}" in lines
+    assert "weights           coded" in lines
+
+    ratio = report["ratio"] * 0.97
+    report = run(capsys, *command, "--target-ratio", str(ratio), "-o", "c.minr")
+    assert report["network"]["width"] == 8, "given, and so kept"
+    assert report["target_ratio"] == {"asked": pytest.approx(ratio), "reached": report["ratio"]}
+    assert report["ratio"] >= ratio
+
+
+@pytest.mark.filterwarnings("always::metainr_core.errors.MetaINRWarning")
+def test_a_goal_that_is_missed_is_said_once(folder: Path, capsys: Capture) -> None:
+    command = ["encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE]
+    assert main([*command, "--target-psnr", "90", "--steps", "1,3"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith(
+        "metainr: run.minr: steps 1, 3 miss the target of 90 dB; more epochs or a wider network"
+    )
+    assert "target_psnr       asked 90, reached " in captured.out
+    # Of the steps of this command only.
+    assert main([*command, "--target-psnr", "90", "--steps", "4", "--json", "out.json"]) == 0
+    assert capsys.readouterr().err.startswith("metainr: run.minr: step 4 misses the target")
+    flags = ["--weights", "float32", "--target-ratio", "2", "--hidden-layers", "1"]
+    assert main(["encode", "flow", "-o", "b.minr", "--steps", "0", *ENCODE, *flags]) == 0
+    error = capsys.readouterr().err
+    assert error.startswith("metainr: b.minr: target_ratio is 2, and the archive reaches 1.")
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [([3], "step 3"), ([3, 5], "steps 3, 5"), (list(range(2, 22)), "20 steps (2, 3 … 21)")],
+)
+def test_names_of_steps_are_short(steps: list[int], expected: str) -> None:
+    assert step_names(steps) == expected
 
 
 def test_exact_and_rangeless_steps_are_told_apart(folder: Path, capsys: Capture) -> None:
@@ -345,6 +394,7 @@ def test_help_and_version(capsys: Capture) -> None:
     text = capsys.readouterr().out
     assert metainr_core.__version__ in text
     assert "--target-psnr" in text
+    assert "--max-error" in text
     assert "--outer-steps" in text
 
 

@@ -19,6 +19,7 @@ from metainr_core.flags import (
     series_from,
     settings_from,
 )
+from metainr_core.layout import STEP_BYTES
 from metainr_core.series import ArraySeries
 
 Maker = Callable[..., ArraySeries]
@@ -35,12 +36,15 @@ OTHER: dict[str, Any] = {
     "precision": "fp32",
     "fraction": 0.015625,
     "inner_floor": 0.75,
+    "weights": "float16",
+    "adapt": "modulation",
+    "target_ratio": 1.5,
 }
 
 
 def parse(stage: Any, *arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    add_network_flags(parser)
+    add_network_flags(parser, stage)
     add_settings_flags(parser, stage)
     return parser.parse_args(arguments)
 
@@ -83,11 +87,44 @@ def test_network_flags_go_before_the_base(make_series: Maker) -> None:
     assert kept.siren is None, "the prior's network needs no check"
 
 
-def test_a_ratio_picks_the_width(make_series: Maker) -> None:
-    options = parse(EncodeConfig, "--target-ratio", "5", "--hidden-layers", "1")
-    config = settings_from(options, EncodeConfig, make_series())
+@pytest.mark.parametrize("stage", [PretrainConfig, EncodeConfig])
+def test_a_ratio_picks_the_width(make_series: Maker, stage: Any) -> None:
+    options = parse(stage, "--target-ratio", "2", "--hidden-layers", "1")
+    config = settings_from(options, stage, make_series())
     assert config.siren is not None
-    assert config.siren.parameters(1) <= 960 / 5
+    assert STEP_BYTES + config.siren.parameters(1) * 5 / 8 <= 4 * 960 / 2
+    assert getattr(config, "target_ratio", 2) == 2
+
+
+@pytest.mark.parametrize("stage", [PretrainConfig, EncodeConfig])
+def test_the_width_for_a_ratio_suits_how_the_preset_stores_weights(
+    make_series: Maker, stage: Any
+) -> None:
+    flags = ("--target-ratio", "1.5", "--hidden-layers", "1", "--preset", "paper")
+    config = settings_from(parse(stage, *flags), stage, make_series())
+    assert config.siren is not None
+    assert STEP_BYTES + config.siren.parameters(1) * 4 <= 4 * 960 / 1.5
+
+
+def test_coded_weights_reach_a_ratio_in_networks_of_any_width(make_series: Maker) -> None:
+    ratio = ("--target-ratio", "2")
+    given = settings_from(parse(EncodeConfig, *ratio, "--width", "40"), EncodeConfig, make_series())
+    assert (given.siren and given.siren.width, given.target_ratio) == (40, 2)
+    prior = SirenConfig(width=40)
+    learned = settings_from(parse(EncodeConfig, *ratio), EncodeConfig, make_series(), prior)
+    assert (learned.siren, learned.target_ratio) == (None, 2)
+
+
+def test_other_weights_need_the_width_of_the_ratio(make_series: Maker) -> None:
+    flags = ("--target-ratio", "2", "--weights", "float16", "--hidden-layers", "1")
+    options, series = parse(EncodeConfig, *flags), make_series()
+    width = settings_from(options, EncodeConfig, series).siren.width  # type: ignore[union-attr]
+    fitting = SirenConfig(width, hidden_layers=1)
+    assert settings_from(options, EncodeConfig, series, fitting).siren == fitting
+    with pytest.raises(SettingsError, match="with float16 weights, and the prior has"):
+        settings_from(options, EncodeConfig, series, SirenConfig(width + 1, hidden_layers=1))
+    with pytest.raises(SettingsError, match="give one of them"):
+        settings_from(parse(EncodeConfig, *flags, "--width", "8"), EncodeConfig, series)
 
 
 def test_wrong_values_reach_the_checks(make_series: Maker) -> None:

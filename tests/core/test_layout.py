@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from metainr_core.config import SirenConfig
 from metainr_core.errors import SettingsError
 from metainr_core.grid import Grid
-from metainr_core.layout import Axis, BrickLayout, choose_siren
+from metainr_core.layout import BITS, STEP_BYTES, Axis, BrickLayout, choose_siren
 
 CUTS = {"count": st.integers(1, 300), "brick_size": st.just(0) | st.integers(4, 80)}
 
@@ -143,19 +145,22 @@ def test_what_is_given_is_kept_and_the_rest_comes_from_the_base() -> None:
 
 @pytest.mark.parametrize("brick_size", [0, 16])
 @pytest.mark.parametrize("components", [1, 3])
-@pytest.mark.parametrize("ratio", [2.0, 10.0, 33.3])
+@pytest.mark.parametrize("ratio", [2.0, 10.0, 31.3])
+@pytest.mark.parametrize("bits", [None, 5, 16, 32])
 def test_the_widest_network_that_reaches_the_ratio_is_taken(
-    brick_size: int, components: int, ratio: float
+    brick_size: int, components: int, ratio: float, bits: int | None
 ) -> None:
     grid = Grid((40, 40, 40))
+    given: Any = {} if bits is None else {"bits_per_weight": bits}
     found = choose_siren(
-        grid, components, brick_size=brick_size, hidden_layers=2, target_ratio=ratio
+        grid, components, brick_size=brick_size, hidden_layers=2, target_ratio=ratio, **given
     )
     bricks = BrickLayout.of(grid.dims, brick_size).bricks
 
     def reached(width: int) -> float:
         config = SirenConfig(width, found.hidden_layers)
-        return grid.voxels * components / (bricks * config.parameters(components))
+        weights = bricks * config.parameters(components) * (bits or BITS["coded"]) / 8
+        return grid.voxels * components * 4 / (STEP_BYTES + weights)
 
     assert reached(found.width) >= ratio > reached(found.width + 1)
 
@@ -163,7 +168,7 @@ def test_the_widest_network_that_reaches_the_ratio_is_taken(
 def test_a_ratio_replaces_the_width_of_the_base() -> None:
     grid = Grid((40, 40, 40))
     base = SirenConfig(width=200)
-    assert choose_siren(grid, base=base, target_ratio=50).width < 40
+    assert choose_siren(grid, base=base, target_ratio=50).width < 80
 
 
 @pytest.mark.parametrize("ratio", [0.0, -1.0, float("nan")])
@@ -173,7 +178,9 @@ def test_a_ratio_is_a_positive_number(ratio: float) -> None:
 
 
 def test_a_ratio_out_of_reach_says_what_can_be_reached() -> None:
-    with pytest.raises(SettingsError, match=r"width 4 gives \d+\.\d; use larger bricks or fewer"):
+    with pytest.raises(SettingsError, match=r"width 4 give \d+\.\d; ask for less, or use"):
         choose_siren(Grid((40, 40, 40)), brick_size=8, target_ratio=1000)
+    with pytest.raises(SettingsError, match="cannot be reached"):
+        choose_siren(Grid((8, 8, 8)), target_ratio=4 * 512 / STEP_BYTES)
     with pytest.raises(SettingsError, match="give one of them"):
         choose_siren(Grid((40, 40, 40)), width=8, target_ratio=10)
