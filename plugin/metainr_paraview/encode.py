@@ -6,6 +6,7 @@ from typing import Any
 
 from metainr_core.config import EncodeConfig
 from metainr_core.errors import Cancelled, SettingsError
+from metainr_core.report import warn_of_misses
 
 from .filter import Progress, TableFilter, stamp
 from .properties import NETWORK, PRESET, properties, settings
@@ -21,8 +22,9 @@ COLUMNS = {
 
 @properties(
     ArchiveFile="", PriorFile="", Preset="default", Init="meta", KeyInterval=8, **NETWORK,
-    Epochs=-1, TargetPSNR=0.0, BatchSize=-1, Optimizer=PRESET, LearningRate=-1.0,
-    Schedule=PRESET, Selection=PRESET, WeightDecay=-1.0, Precision=PRESET, Device="auto", Seed=0,
+    TargetPSNR=0.0, MaxError=0.0, Weights=PRESET, CodingLoss=-1.0,
+    Epochs=-1, BatchSize=-1, Optimizer=PRESET, LearningRate=-1.0, Schedule=PRESET,
+    Selection=PRESET, Adapt=PRESET, WeightDecay=-1.0, Precision=PRESET, Device="auto", Seed=0,
     IgnoreNonfinite=0, Overwrite=0,
 )  # fmt: skip
 class MetaINREncode(TableFilter):
@@ -57,6 +59,8 @@ class MetaINREncode(TableFilter):
                 archive = Archive.open(path)
                 done = f"{len(archive.steps)} of {len(series)} steps"
                 self.report(f"stopped; {path} keeps {done}; Run Again continues", "Warning")
+            else:
+                warn_of_misses(archive)
         fill_table(output, COLUMNS, archive.records)
         add_field_text(output, ARCHIVE_ARRAY, path)
 

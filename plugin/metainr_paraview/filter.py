@@ -73,7 +73,7 @@ class MetaINRFilter(VTKPythonAlgorithmBase):
 
     def _show_warning(self, message: Warning | str, *where: Any) -> None:
         if isinstance(message, MetaINRWarning):
-            self.report(str(message), "Warning")
+            self.report(in_property_names(str(message)), "Warning")
 
     def report(self, message: str, kind: str = "Error") -> None:
         """Shows one line (``Error`` or ``Warning``) as VTK's macros do: to observers, if any,

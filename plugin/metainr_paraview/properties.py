@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from metainr_core.config import EncodeConfig, PretrainConfig, SirenConfig
-from metainr_core.layout import choose_siren
+from metainr_core.layout import Stage, settings_with_network
 from metainr_core.series import Series
 
 PRESET = "preset"
@@ -17,7 +17,6 @@ PRESET = "preset"
 NETWORK = {"BrickSize": -1, "Width": -1, "HiddenLayers": -1, "Omega0": -1.0, "TargetRatio": 0.0}
 
 Filter = TypeVar("Filter", bound=type)
-Stage = TypeVar("Stage", PretrainConfig, EncodeConfig)
 
 
 def properties(**defaults: Any) -> Callable[[Filter], Filter]:
@@ -81,14 +80,13 @@ def settings(
     ``base``: the network of the prior, which also is the network of what starts from it; the
     core refuses another one. Raises SettingsError.
     """
-    config = stage.preset(values["Preset"], **explicit(values, stage))
-    network = explicit(values, SirenConfig)
-    if values["TargetRatio"]:
+    fields, network = explicit(values, stage), explicit(values, SirenConfig)
+    # Encode has it among its fields.
+    if values["TargetRatio"] and "target_ratio" not in fields:
         network["target_ratio"] = values["TargetRatio"]
-    if base is not None and not network:
-        return dataclasses.replace(config, siren=None)
-    siren = choose_siren(series.grid, series.components, base=base or config.siren, **network)
-    return dataclasses.replace(config, siren=siren)
+    return settings_with_network(
+        stage, values["Preset"], fields, network, series.grid, series.components, base
+    )
 
 
 def in_property_names(message: str) -> str:

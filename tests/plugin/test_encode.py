@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,28 @@ def test_a_stop_keeps_finished_steps_and_the_next_run_continues(
     assert len(messages) == 1
 
 
+def test_a_missed_target_is_one_warning(lab: Any, tmp_path: Path, prior_file: Path) -> None:
+    values = {"TargetPSNR": 99.0, "Epochs": 1}
+    for _ in range(2):  # also where nothing is fitted again
+        algorithm = make(lab, tmp_path / "run.minr", prior_file, **values)
+        (message,) = run_with_messages(lab, algorithm)
+        assert message.startswith("WARNING: Meta-INR Encode: ")
+        assert "run.minr: steps 0, 1, 2, 3 miss the target of 99 dB; more epochs" in message
+        assert algorithm.GetOutputDataObject(0).GetNumberOfRows() == 4
+    flags = {"Weights": "float32", "TargetRatio": 3.0, "Init": "random", "HiddenLayers": 1}
+    algorithm = make(lab, tmp_path / "other.minr", None, **flags)
+    (message,) = run_with_messages(lab, algorithm)
+    assert "other.minr: TargetRatio is 3, and the archive reaches 2." in message
+
+
+def run_with_messages(lab: Any, algorithm: Any) -> list[str]:
+    messages: list[str] = lab.messages(algorithm)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        algorithm.Update()
+    return messages
+
+
 @pytest.mark.parametrize("init", ["random", "previous"])
 def test_without_a_prior(lab: Any, tmp_path: Path, init: str) -> None:
     path = tmp_path / "run.minr"
@@ -128,6 +151,11 @@ def test_random_weights_use_no_prior(lab: Any, tmp_path: Path) -> None:
         ({"Epochs": 0}, "epochs is 0; expected at least 1"),
         ({"Width": 16}, "leave the network to the prior"),
         ({"TargetPSNR": -3.0}, "TargetPSNR is -3.0"),
+        ({"MaxError": -3.0}, "MaxError is -3.0"),
+        ({"TargetRatio": 2.0, "MaxError": 1.0}, "MaxError is 1.0; expected 0, as TargetRatio is 2"),
+        ({"CodingLoss": 0.0}, "CodingLoss is 0.0"),
+        ({"Adapt": "some"}, "adapt is 'some'; expected one of all, modulation"),
+        ({"TargetRatio": 2.0, "Weights": "float16"}, "TargetRatio 2 takes width"),
     ],
 )
 def test_bad_settings(

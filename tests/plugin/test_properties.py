@@ -73,11 +73,22 @@ def test_the_network_takes_what_is_not_set_from_the_preset(series: ArraySeries) 
 
 
 def test_target_ratio_picks_the_width(series: ArraySeries) -> None:
-    values = {**MetaINRPretrain().values, "TargetRatio": 10.0}
+    values = {**MetaINRPretrain().values, "TargetRatio": 3.0}
     siren = settings(values, PretrainConfig, series).siren
-    assert siren == choose_siren(series.grid, 1, target_ratio=10.0)
+    assert siren == choose_siren(series.grid, 1, target_ratio=3.0)
     with pytest.raises(SettingsError, match="width and target_ratio"):
         settings({**values, "Width": 8}, PretrainConfig, series)
+
+
+def test_target_ratio_of_encode_limits_the_bytes_too(series: ArraySeries) -> None:
+    values = {**MetaINREncode().values, "TargetRatio": 3.0}
+    chosen = settings(values, EncodeConfig, series)
+    siren = choose_siren(series.grid, 1, target_ratio=3.0)
+    assert chosen == EncodeConfig(siren=siren, target_ratio=3.0)
+    given = settings({**values, "Width": 8}, EncodeConfig, series)
+    assert given == EncodeConfig(siren=SirenConfig(width=8), target_ratio=3.0)
+    prior = SirenConfig(width=8, hidden_layers=1)
+    assert settings(values, EncodeConfig, series, prior) == EncodeConfig(target_ratio=3.0)
 
 
 def test_the_priors_network_is_used_unless_another_is_asked_for(series: ArraySeries) -> None:
