@@ -224,13 +224,19 @@ def test_probabilities_fall_and_add_up() -> None:
 def test_the_format_never_changes() -> None:
     """Files of format 3 are in the world: whatever fails here must be undone, or be a format 4."""
     tables = [coding._probabilities(model).astype("<f8").tobytes() for model in range(1, MODELS)]
-    assert hashlib.sha256(b"".join(tables)).hexdigest() == "cbe87732614e0db081a50a18e86883dd4a803d5e2ffd81c893bb1465a779c1c2"
+    assert (
+        hashlib.sha256(b"".join(tables)).hexdigest()
+        == "cbe87732614e0db081a50a18e86883dd4a803d5e2ffd81c893bb1465a779c1c2"
+    )
     data, numbers = message()
     side = data[: 4 + struct.unpack_from("<I", data)[0]]
     plain = zlib.decompress(side[4:])
     # How zlib packs differs between its versions; what it packs does not.
     words = data[len(side) :]
-    assert hashlib.sha256(plain + words).hexdigest() == "af12c76a550e24ce98cb448d2779f70c622b499883d99058d14dc78716b0e85e"
+    assert (
+        hashlib.sha256(plain + words).hexdigest()
+        == "af12c76a550e24ce98cb448d2779f70c622b499883d99058d14dc78716b0e85e"
+    )
     golden = bytes.fromhex(GOLDEN)
     assert np.array_equal(decompress(golden, 4, SIZES)[0], numbers)
 

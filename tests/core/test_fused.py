@@ -9,6 +9,7 @@ from torch import Tensor
 from metainr_core import fused
 from metainr_core.config import SirenConfig
 from metainr_core.fused import build
+from metainr_core.rounding import Rounding, choose_codes
 from metainr_core.sampling import coordinates
 from metainr_core.siren import Siren, forward, initialize, mean_squared_errors
 from metainr_core.training import Samples, Trainer
@@ -56,7 +57,7 @@ def test_gradients_are_those_of_autograd(
         siren,
         weights,
         (first, second),
-        fused.Settings(muon=False, beta_1=0.0, beta_2=0.0, momentum=0.0),
+        fused.Settings(muon=False, hidden=True, beta_1=0.0, beta_2=0.0, momentum=0.0),
         values,
         None,
         box,
@@ -110,6 +111,45 @@ def test_threads_change_nothing() -> None:
         torch.set_num_threads(before)
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
+
+
+@needs_library
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+@pytest.mark.parametrize(
+    ("width", "layers", "components"), [(16, 2, 1), (20, 3, 2), (17, 1, 3), (64, 3, 1), (9, 0, 2)]
+)
+def test_minding_the_rounding_is_what_pytorch_does(
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: torch.dtype,
+    optimizer: str,
+    width: int,
+    layers: int,
+    components: int,
+) -> None:
+    siren, box = networks(3, width, layers, components), (3, 7, 9)
+    generator = torch.Generator().manual_seed(0)
+    values = torch.rand(3, 189, components, generator=generator)
+    index = torch.randint(189, (1, 8, 60), generator=generator).to(torch.int32)
+    codes = choose_codes(siren, torch.tensor([1e-5, 1e-4, 1e-3]))
+    rounding = Rounding.of(siren.map(lambda t: 0.95 * t), codes, pull=20.0)
+    found = []
+    for library in (True, False):
+        if not library:
+            monkeypatch.setattr(fused, "serves", lambda *_: False)
+        trainer = Trainer(siren, Samples(values, box), optimizer, dtype)
+        trainer.round_to(rounding)
+        losses = trainer.run(index, [2e-3 * (8 - i) / 8 for i in range(8)])
+        found.append((losses, trainer.weights))
+    (losses, weights), (wanted, others) = found
+    exact = dtype == torch.float32
+    torch.testing.assert_close(losses[:4], wanted[:4], rtol=1e-4 if exact else 3e-2, atol=1e-5)
+    torch.testing.assert_close(losses, wanted, rtol=3e-3 if exact else 0.1, atol=1e-5)
+    # A weight in the middle between two places may be rounded to either.
+    away = ((weights - others) / rounding.steps).abs()
+    assert float(away.mean()) < (1e-3 if exact else 0.1)
+    moved = (others - siren.flat()).norm()
+    assert float((weights - others).norm() / moved) < (2e-3 if exact else 0.2)
 
 
 @needs_library

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 import errno
+import hashlib
 import json
 import os
 import pickle
 import stat
 import struct
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 
+from metainr_core import storage
 from metainr_core.config import SirenConfig
 from metainr_core.errors import ArchiveError, MetaINRError
 from metainr_core.siren import initialize
 from metainr_core.storage import (
     check_writable,
+    load_bytes,
     load_siren,
     make_folder,
     read_metadata,
@@ -165,6 +172,125 @@ def test_damaged_files_give_one_line(tmp_path: Path, damage: Callable[[bytes], b
     with pytest.raises(MetaINRError, match=r"a\.safetensors") as error:
         read_metadata(path)
     assert "\n" not in str(error.value)
+
+
+# Packed metadata
+
+
+def packed(text: bytes, common: bytes = storage._COMMON) -> str:
+    """What ``save_tensors`` writes for metadata with this JSON."""
+    stream = zlib.compressobj(9, zdict=common)
+    return base64.b85encode(stream.compress(text) + stream.flush()).decode()
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"kind": "step", "version": 3},
+        {"é": "ü∞", "null": None, "nested": [{"a": [1, 2.5]}], "kind": 5},
+        {"long": "x" * 1_000_000},
+        {"packed": "mine"},
+    ],
+)
+def test_metadata_survive(tmp_path: Path, metadata: dict[str, Any]) -> None:
+    path = tmp_path / "a.safetensors"
+    data = save_tensors(path, {"weight": torch.zeros(2)}, metadata)
+    assert data == path.read_bytes()
+    assert read_metadata(path) == metadata
+
+
+def test_kind_and_version_can_be_read_without_unpacking(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_tensors(path, {}, {"version": 3, "other": 1, "kind": "step"})
+    with safe_open(path, framework="np") as file:
+        plain = json.loads(file.metadata()["metainr"])
+    assert (plain.pop("kind"), plain.pop("version")) == ("step", 3)
+    assert list(plain) == ["packed"]
+
+
+def test_the_dictionary_of_the_format_never_changes() -> None:
+    """Without it no metadata of format 3 can be read."""
+    digest = hashlib.sha256(storage._COMMON).hexdigest()
+    assert digest == "44e2302d75126ce6ea150816108c6f42554109e2fdf563fb7152c3bc36316185"
+
+
+def test_metadata_of_formats_1_and_2_are_plain(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_some(path)
+    path.write_bytes(odd_metadata('{"kind": "old", "list": [1]}')(path.read_bytes()))
+    assert read_metadata(path) == {"kind": "old", "list": [1]}
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_some(path)
+    text = json.dumps({"packed": packed(b'{"a":"' + b" " * 400_000_000 + b'"}')})
+    path.write_bytes(odd_metadata(text)(path.read_bytes()))
+    tracemalloc.start()
+    try:
+        with pytest.raises(MetaINRError, match=r"a\.safetensors is damaged.*larger than 67108864"):
+            read_metadata(path)
+        # zlib's buffer grows in steps: twice for a moment.
+        assert tracemalloc.get_traced_memory()[1] < 3 * storage._MOST_METADATA
+    finally:
+        tracemalloc.stop()
+
+
+GOOD = packed(b'{"kind": "test", "list": [1, 2, 3]}')
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        GOOD[:-10],
+        GOOD[:10],
+        GOOD[::-1],
+        '"' + GOOD[1:],  # no digit of base 85
+        packed(b'{"series": 1}', b'another "series" and so on'),
+        base64.b85encode(b"plain").decode(),
+        packed(b"[1]"),
+        packed(b"{"),
+        packed(b"\xff"),
+        packed(b"[" * 100_000),
+        5,
+        None,
+        ["a"],
+        {},
+        "é",
+    ],
+)
+def test_damaged_packed_metadata_give_one_line(tmp_path: Path, value: Any) -> None:
+    path = tmp_path / "a.safetensors"
+    save_some(path)
+    path.write_bytes(odd_metadata(json.dumps({"packed": value}))(path.read_bytes()))
+    with pytest.raises(MetaINRError, match=r"a\.safetensors is damaged") as error:
+        read_metadata(path)
+    assert "\n" not in str(error.value)
+
+
+# Tensors of bytes
+
+
+def test_bytes_survive(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    data = bytes(range(256)) * 3
+    save_tensors(path, {"code": torch.tensor(list(data), dtype=torch.uint8)}, {})
+    assert load_bytes(path, "code") == data
+    with pytest.raises(MetaINRError, match=r"a\.safetensors: tensor other is missing"):
+        load_bytes(path, "other")
+    save_tensors(path, {"code": torch.zeros(3)}, {})
+    with pytest.raises(MetaINRError, match="tensor code is F32, not U8"):
+        load_bytes(path, "code")
+    save_tensors(path, {"code": torch.zeros(0, dtype=torch.uint8)}, {})
+    assert load_bytes(path, "code") == b""
+    path.write_bytes(b"\xff" * 40)
+    with pytest.raises(MetaINRError, match="is damaged or no safetensors file"):
+        load_bytes(path, "code")
+    for absent in (tmp_path / "absent", tmp_path):
+        with pytest.raises(MetaINRError):
+            load_bytes(absent, "code")
 
 
 @pytest.mark.parametrize(

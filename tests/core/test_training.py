@@ -12,6 +12,8 @@ from torch import Tensor
 from metainr_core import fused
 from metainr_core.config import SirenConfig
 from metainr_core.fused import build
+from metainr_core.optim import Descent
+from metainr_core.rounding import Rounding
 from metainr_core.sampling import coordinates
 from metainr_core.siren import Siren, initialize, mean_squared_errors
 from metainr_core.training import Samples, Trainer, random_generator
@@ -146,6 +148,68 @@ def test_minibatches_of_two_sizes_take_turns() -> None:
         losses.append(torch.cat(turns))
     assert torch.equal(losses[0], losses[1])
     assert float(losses[0][-1].mean()) < float(losses[0][0].mean())
+
+
+# Rounded weights
+
+
+def grid(siren: Siren, pull: float = 0.0) -> Rounding:
+    """Steps of 2^-9 to 2^-5, away from a reference that is near the weights."""
+    count = len(siren.tensors)
+    codes = torch.arange(siren.networks * count, dtype=torch.uint8).view(-1, count) % 5 * 8 + 120
+    return Rounding.of(siren.map(lambda t: 0.9 * t + 0.01), codes, pull)
+
+
+@pytest.mark.parametrize("points", [False, True])
+def test_gradients_are_those_at_the_rounded_weights(points: bool) -> None:
+    siren, many, index = networks(3), samples(3, points=points), minibatches(3, 1)
+    rounding = grid(siren)
+    trainer = Trainer(siren, many, "adam", torch.float32)
+    trainer.round_to(rounding)
+    losses = trainer.run(index, [1e-3])
+    where, values = many.minibatch(index[:, 0])
+    leaves = [t.requires_grad_() for t in siren.view(rounding.round(siren.flat())).tensors]
+    wanted = mean_squared_errors(siren.with_tensors(leaves), where, values)
+    torch.testing.assert_close(losses[0], wanted.detach(), rtol=1e-5, atol=1e-7)
+    slopes = torch.cat([g.flatten(1) for g in torch.autograd.grad(wanted.sum(), leaves)], 1)
+    largest = float(slopes.abs().max())
+    # Adam's first moment takes in a tenth of the gradient.
+    torch.testing.assert_close(10 * trainer.descent.first, slopes, rtol=1e-3, atol=1e-5 * largest)
+    # The step goes from the free weights, which stay free.
+    moved = trainer.weights - siren.flat()
+    assert float(moved.abs().max()) == pytest.approx(1e-3, rel=1e-2)
+    assert not torch.equal(rounding.round(trainer.weights), trainer.weights)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_the_pull_follows_the_step(optimizer: str) -> None:
+    siren, many, index = networks(2), samples(2, points=False), minibatches(1, 1)
+    results = []
+    for pull in (0.0, 30.0):
+        trainer = Trainer(siren, many, optimizer, torch.float32)
+        trainer.round_to(grid(siren, pull))
+        trainer.run(index, [1e-2])
+        results.append(trainer.weights)
+    wanted = grid(siren, 30.0).pulled(results[0], Descent.RATIO * 1e-2)
+    assert not torch.equal(wanted, results[0])
+    torch.testing.assert_close(results[1], wanted, rtol=1e-6, atol=1e-7)
+
+
+def test_rounding_can_begin_and_end_in_the_middle() -> None:
+    siren, many, index = networks(2), samples(2, points=False), minibatches(1, 6)
+    plain, changing = (Trainer(siren, many, "muon", torch.float32) for _ in range(2))
+    losses = plain.run(index, [1e-3] * 6)
+    first = changing.run(index[:, :2], [1e-3] * 2)
+    changing.round_to(grid(siren))
+    second = changing.run(index[:, 2:4], [1e-3] * 2)
+    changing.round_to(None)
+    assert torch.equal(first, losses[:2])
+    assert bool((second[0] != losses[2]).all())
+    held = changing.weights.clone()
+    third = changing.run(index[:, 4:5], [1e-3])
+    where, values = many.minibatch(index[:, 4])
+    expected = mean_squared_errors(siren.view(held), where, values)
+    torch.testing.assert_close(third[0], expected, rtol=1e-5, atol=1e-7)
 
 
 def test_generators_are_told_apart_by_every_seed() -> None:
