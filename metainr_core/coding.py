@@ -50,13 +50,13 @@ def compress(numbers: np.ndarray, codes: np.ndarray, sizes: Sequence[int]) -> by
     return _LENGTH.pack(len(side)) + side + encoder.get_compressed().astype("<u4").tobytes()
 
 
-def estimate(numbers: np.ndarray, sizes: Sequence[int]) -> float:
-    """About how many bytes ``compress`` would make of ``numbers``."""
-    bits = 0.0
+def estimate(numbers: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """About how many bytes each network takes of what ``compress`` makes, ``(N,)`` float64."""
+    bits = []
     for group in _groups(numbers, sizes):
         plain = _plain_bits(group)
-        bits += _cheapest(group >> plain)[1] + plain * group.size + 8 * _SIDE
-    return bits / 8
+        bits.append(_cheapest(group >> plain)[1] + plain * group.size + 8 * _SIDE)
+    return np.reshape(bits, (len(numbers), len(sizes))).sum(1) / 8
 
 
 def decompress(data: bytes, networks: int, sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ from .rounding import HIGHEST_CODE, Rounding, choose_codes
 from .sampling import coordinates, gradient_shares, systematic_draws
 from .series import Progress
 from .siren import Siren, mean_squared_errors
+from .sparing import spare
 from .training import Samples, Trainer, random_generator
 
 # More networks are fitted in turn. PyTorch keeps a minibatch's activations (of one layer), and
@@ -176,7 +177,15 @@ class Fitting:
         rounding = Rounding.of(plan.reference, codes, pull)
         fitted = self._run(siren, values, leg._replace(rounding=rounding), progress)
         codes = self._within_budget(fitted, codes, plan)
-        return Rounding.of(plan.reference, codes).round(fitted), codes
+        rounding = Rounding.of(plan.reference, codes)
+        networks = spare(
+            siren.view(fitted),
+            rounding,
+            values.mean(1),
+            added.repeat_interleave(self.bricks),
+            lambda s: self._errors(s, values, _ROUGH_VOXELS),
+        )
+        return networks.flat(), codes
 
     def _within_budget(self, weights: Tensor, codes: Tensor, plan: RoundingPlan) -> Tensor:
         """The codes, raised for each volume until its weights take no more than the budget."""
@@ -188,7 +197,7 @@ class Fitting:
             while int(codes[volume].min()) < HIGHEST_CODE:
                 numbers = Rounding.of(reference, codes[volume]).numbers(weights[volume])
                 sizes = [t[0].numel() for t in reference.tensors]
-                if coding.estimate(numbers.cpu().numpy(), sizes) <= plan.budget:
+                if coding.estimate(numbers.cpu().numpy(), sizes).sum() <= plan.budget:
                     break
                 codes[volume] = codes[volume].clamp(max=HIGHEST_CODE - 1) + 1
         return codes
@@ -271,12 +280,15 @@ class Fitting:
             index = systematic_draws(shares, order.long(), offset)
         return index.view(len(index), batches, -1)
 
-    @torch.no_grad()
     def _estimate(self, siren: Siren, values: Tensor, voxels: int) -> Tensor:
         """Mean squared error of each volume, ``(volumes,)``, over a sample of voxels."""
+        return self._errors(siren, values, voxels).view(-1, self.bricks).mean(dim=1)
+
+    @torch.no_grad()
+    def _errors(self, siren: Siren, values: Tensor, voxels: int) -> Tensor:
+        """The same of each network, ``(networks,)``."""
         count = max(voxels // self.bricks, _CHECK_EACH)
         generator = random_generator(self.config.seed, -1)
         index = torch.randint(values.shape[1], (count,), generator=generator).to(values.device)
         where = coordinates(index, self.brick_shape)[None]
-        errors = mean_squared_errors(siren, where, values[:, index])
-        return errors.view(-1, self.bricks).mean(dim=1)
+        return mean_squared_errors(siren, where, values[:, index])
