@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -163,7 +165,7 @@ def test_more_error_makes_coarser_steps() -> None:
     siren = networks(3, 12, 2, 2)
     levels = [0.0, 1e-40, 1e-12, 1e-8, 1.1e-8, 1e-4, 1.0, 1e12, float("inf")]
     codes = [choose_codes(siren, torch.full((3,), level)).int() for level in levels]
-    assert all(bool((a <= b).all()) for a, b in zip(codes, codes[1:], strict=False))
+    assert all(bool((a <= b).all()) for a, b in pairwise(codes))
     assert bool((codes[0] == 0).all())
     assert bool((codes[-1] == HIGHEST_CODE).all())
     # An eighth of an octave of a step is a quarter of one in error.
