@@ -22,19 +22,14 @@ from .decode import decode_grid
 from .device import decode_dtype, find_device
 from .errors import DAMAGE, ArchiveError, MetaINRError
 from .grid import Grid
-from .hashing import file_sha256
 from .layout import BrickLayout
-from .prior import Prior
-from .records import Header, StepRecord, of_one_fit, over_range, with_file
-from .residual import decompress, resample
+from .records import Header, StepRecord, of_one_fit, over_range
+from .residual import resample
 from .series import Progress, Range, no_progress
 from .siren import Siren
-from .storage import load_bytes, make_folder, read_metadata, save_tensors, write_atomically
-from .weights import as_bytes_tensor, digest, pack, unpack
+from .step_files import FORMAT_VERSION, StepFiles, check_version, read_step
+from .storage import make_folder, write_atomically
 
-FORMAT_VERSION = 3
-_REFERENCE_NAMES = {"none": "numbers", "prior": "prior", "previous": "step before"}
-_RESIDUAL = "residual"
 _INDEX_INTERVAL = 2.0  # seconds between writes of the index while steps are added
 
 
@@ -49,12 +44,10 @@ class Archive:
         self._records = dict(records)
         self.info = dict(info)
         self.layout = BrickLayout.of(header.grid.dims, header.siren.brick_size)
+        self._files = StepFiles(self.folder, header, self._records)
         self._index_written = 0.0
         # Steps that the index names and whose files are gone.
         self.missing: list[int] = []
-        # The networks read or written last: what the next step may be stored relative to.
-        self._held: tuple[int, str, Siren] | None = None
-        self._prior: Siren | None = None
 
     @property
     def folder(self) -> Path:
@@ -62,7 +55,7 @@ class Archive:
 
     @property
     def prior_path(self) -> Path:
-        return self.folder / "prior.safetensors"
+        return self._files.prior_path
 
     @property
     def grid(self) -> Grid:
@@ -116,16 +109,7 @@ class Archive:
         return over_range(self._records[step], self.series_range.width)
 
     def step_path(self, step: int) -> Path:
-        return self.folder / f"step_{step:06d}.safetensors"
-
-    def _step_files(self) -> dict[int, Path]:
-        """The files that are named as steps, by step."""
-        found = {}
-        for path in sorted(self.folder.glob("step_*.safetensors")):
-            number = path.stem.removeprefix("step_")
-            if number.isdecimal() and path == self.step_path(int(number)):
-                found[int(number)] = path
-        return found
+        return self._files.path(step)
 
     # Writing
 
@@ -142,7 +126,7 @@ class Archive:
         make_folder(archive.folder)
         archive.write_index()
         # Steps of the old archive must not be taken for steps of the new one.
-        for old in archive._step_files().values():
+        for old in archive._files.found().values():
             old.unlink(missing_ok=True)
         return archive
 
@@ -158,28 +142,10 @@ class Archive:
         ``record.weights`` says how; ``codes`` are the steps of coded weights (``Rounding``),
         ``residual`` what ``record.bound`` needs (``residual.compress``).
         """
-        reference = self._reference(record)
-        metadata = {
-            "kind": "step",
-            "version": FORMAT_VERSION,
-            "header": self.header.to_json(),
-            "info": self.info,
-            "record": record.to_json(),
-        }
-        metadata["digest"] = digest(metadata, siren)
-        path = self.step_path(record.step)
-        tensors = pack(siren, record.weights, reference, codes)
-        if residual is not None:
-            tensors[_RESIDUAL] = as_bytes_tensor(residual)
-        save_tensors(path, tensors, metadata)
-        self._records[record.step] = with_file(record, path, self.header)
-        self._hold(record.step, siren)
+        self._files.write(record, siren, codes, residual, self.info)
         if time.monotonic() - self._index_written > _INDEX_INTERVAL:
             self.write_index()
         return self.record(record.step)
-
-    def _hold(self, step: int, siren: Siren) -> None:
-        self._held = step, self._records[step].sha256, siren
 
     def write_index(self) -> None:
         """Writes ``run.minr``. Steps that other processes added meanwhile are found on opening."""
@@ -218,7 +184,7 @@ class Archive:
             data = json.loads(path.read_bytes())
             if not isinstance(data, dict) or data.get("format") != "minr":
                 raise ArchiveError(f"{path} is no .minr archive")
-            _check_version(path, data)
+            check_version(path, data)
             header = Header.from_json(data)
             records = {int(r["step"]): StepRecord.from_json(r) for r in data["steps"]}
             archive = cls(path, header, records, data["info"])
@@ -242,7 +208,7 @@ class Archive:
         """The archive of a folder of steps whose index is lost."""
         for file in sorted(path.with_suffix("").glob("step_*.safetensors")):
             try:
-                metadata = _read_step(file)
+                metadata = read_step(file)
                 header = Header.from_json(metadata["header"])
                 archive = cls(path, header, {}, metadata["info"])
                 archive._adopt_steps()
@@ -261,38 +227,35 @@ class Archive:
         That is what a process leaves that was stopped between writing a step and the index, or
         another process that works on other steps.
         """
-        files = self._step_files()
+        files = self._files.found()
         for step, path in files.items():
             known = self._records.get(step)
             try:
-                metadata = _read_step(path)
+                metadata = read_step(path)
                 record = StepRecord.from_json(metadata["record"])
                 if Header.from_json(metadata["header"]) != self.header or record.step != step:
                     continue
                 if known is not None and of_one_fit(known, record):
                     continue
-                self._records[step] = with_file(record, path, self.header)
-                self._load(step, metadata)
+                self._files.adopt(step, record, metadata)
             except (MetaINRError, OSError, *DAMAGE):
                 # Damaged or foreign: reported when somebody asks for this very step.
-                if known is None:
-                    self._records.pop(step, None)
-                else:
-                    self._records[step] = known
+                continue
         self.missing = [s for s in self.steps if s not in files]
-        self._records = {s: r for s, r in self._records.items() if s in files}
+        for step in self.missing:
+            del self._records[step]
         if self.missing and not self.folder.is_dir():
             raise ArchiveError(f"folder {self.folder} is missing; it has to lie beside {self.path}")
 
     def is_intact(self, step: int) -> bool:
         """Whether the step's file is the one that was recorded."""
-        path = self.step_path(step)
-        return path.is_file() and file_sha256(path) == self.record(step).sha256
+        self.record(step)
+        return self._files.is_intact(step)
 
     def damaged(self, progress: Progress = no_progress) -> list[int]:
         """Steps whose file is there, but cannot be read or is not the one that was recorded."""
         result = []
-        files = self._step_files()
+        files = self._files.found()
         for count, step in enumerate(files):
             progress(count / len(files), f"checking step {step}")
             try:
@@ -309,71 +272,8 @@ class Archive:
         A step that is stored as a difference needs the steps from the last key frame on; the
         networks loaded last are kept, so that going through the steps reads each file once.
         """
-        chain = [step]
-        while self.record(chain[-1]).reference == "previous" and not self._holds(chain[-1] - 1):
-            chain.append(chain[-1] - 1)
-            if chain[-1] not in self._records:
-                raise ArchiveError(
-                    f"{self.path} holds step {chain[-2]} as a difference to step {chain[-1]}, which"
-                    f" is missing; encode both again"
-                )
-        try:
-            for number in reversed(chain):
-                siren = self._load(number)
-        except OSError as error:
-            path = self.step_path(step)
-            raise ArchiveError(f"{path} cannot be read: {error.strerror or error}") from error
-        return siren
-
-    def _holds(self, step: int) -> bool:
-        record = self._records.get(step)
-        return record is not None and (step, record.sha256) == (self._held or ())[:2]
-
-    def _load(self, step: int, metadata: Mapping[str, Any] | None = None) -> Siren:
-        """The networks of a step whose reference, if it is a step, is held.
-
-        Raises MetaINRError, OSError or one of DAMAGE.
-        """
-        record, path, header = self.record(step), self.step_path(step), self.header
-        if file_sha256(path) != record.sha256:
-            raise ArchiveError(
-                f"{path} is not the file the archive recorded (its sha256 differs);"
-                f" encode step {step} again"
-            )
-        if self._held is not None and self._holds(step):
-            return self._held[2]
-        reference = self._reference(record)
-        networks = self.layout.bricks
-        siren = unpack(path, record.weights, header.siren, header.components, networks, reference)
-        if metadata is not None or reference is not None:
-            metadata = metadata or _read_step(path)
-            if metadata["digest"] != digest(metadata, siren):
-                raise ArchiveError(
-                    f"{path} holds a difference to the {_REFERENCE_NAMES[record.reference]}, which"
-                    f" has changed; encode step {step} again"
-                )
-        self._hold(step, siren)
-        return siren
-
-    def _residual(self, step: int) -> np.ndarray:
-        """What the networks of a step lack, on the original grid."""
-        path, (nx, ny, nz) = self.step_path(step), self.grid.dims
-        try:
-            return decompress(load_bytes(path, _RESIDUAL), (nz, ny, nx, self.components))
-        except ArchiveError as error:
-            raise ArchiveError(f"{path}: {error}") from error
-
-    def _reference(self, record: StepRecord) -> Siren | None:
-        """What a step's coded weights are differences to; None for 0."""
-        if record.reference == "prior":
-            self._prior = self._prior or Prior.load(self.prior_path).siren
-            return self._prior.repeat(self.layout.bricks)
-        if record.reference == "previous":
-            if self._held is None or not self._holds(record.step - 1):
-                self.load_step(record.step - 1)
-            assert self._held is not None
-            return self._held[2]
-        return None
+        self.record(step)
+        return self._files.load(step)
 
     def decode(
         self,
@@ -401,7 +301,7 @@ class Archive:
             dtype = decode_dtype(self.record(step).precision, siren.weights[0].device)
             values = decode_grid(siren, self.layout, positions, centre, half, progress, dtype)
             if self.record(step).bound:
-                values += resample(self._residual(step), positions)
+                values += resample(self._files.residual(step), positions)
             return values
         except MemoryError as error:
             raise MetaINRError(
@@ -421,23 +321,6 @@ def _free_memory() -> int:
         return 1024 * (int(amounts["MemAvailable:"]) + int(amounts["SwapFree:"]))
     except (OSError, LookupError, ValueError):
         return sys.maxsize // 4
-
-
-def _check_version(path: Path, data: Mapping[str, Any]) -> None:
-    if int(data["version"]) > FORMAT_VERSION:
-        raise ArchiveError(
-            f"{path} has format version {data['version']}; this Meta-INR reads up to"
-            f" {FORMAT_VERSION}: update it"
-        )
-
-
-def _read_step(path: Path) -> dict[str, Any]:
-    """What a step's file says of itself. Raises MetaINRError or one of DAMAGE."""
-    metadata = read_metadata(path)
-    if metadata["kind"] != "step":
-        raise ArchiveError(f"{path} is a {metadata['kind']!r} file, not a step")
-    _check_version(path, metadata)
-    return metadata
 
 
 def _json(value: object) -> str:

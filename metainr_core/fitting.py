@@ -167,8 +167,8 @@ class Fitting:
             siren = siren.view(self._run(siren, values, leg._replace(last=middle), progress))
             errors = self._estimate(siren, values, _ROUGH_VOXELS)
             leg = leg._replace(first=middle)
-        # Where there is a target, what is better than it is given to the rounding.
-        added = torch.maximum(plan.share * errors, self.wanted * _MARGIN - errors)
+        # Where there is a target, most of what is better than it is given to the rounding.
+        added = torch.maximum(plan.share * errors, 0.7 * (self.wanted * _MARGIN - errors))
         hidden = self.config.adapt == "all"
         codes = choose_codes(siren, added.repeat_interleave(self.bricks), hidden)
         codes = self._within_budget(siren.flat(), codes, plan)

@@ -1,0 +1,182 @@
+"""The folder of an archive: a file of weights for each step, and the prior they may refer to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from .errors import ArchiveError
+from .hashing import file_sha256
+from .layout import BrickLayout
+from .prior import Prior
+from .records import Header, StepRecord, with_file
+from .residual import decompress
+from .siren import Siren
+from .storage import load_bytes, read_metadata, save_tensors
+from .weights import as_bytes_tensor, digest, pack, unpack
+
+FORMAT_VERSION = 3
+_REFERENCE_NAMES = {"none": "numbers", "prior": "prior", "previous": "step before"}
+_RESIDUAL = "residual"
+
+
+class StepFiles:
+    """Reads and writes the steps' files. ``records`` is the archive's own, by step."""
+
+    def __init__(self, folder: Path, header: Header, records: dict[int, StepRecord]):
+        self.folder = folder
+        self.header = header
+        self.records = records
+        self.layout = BrickLayout.of(header.grid.dims, header.siren.brick_size)
+        # The networks read or written last: what the next step may be stored relative to.
+        self._held: tuple[int, str, Siren] | None = None
+        self._prior: Siren | None = None
+
+    @property
+    def prior_path(self) -> Path:
+        return self.folder / "prior.safetensors"
+
+    def path(self, step: int) -> Path:
+        return self.folder / f"step_{step:06d}.safetensors"
+
+    def found(self) -> dict[int, Path]:
+        """The files that are named as steps, by step."""
+        found = {}
+        for path in sorted(self.folder.glob("step_*.safetensors")):
+            number = path.stem.removeprefix("step_")
+            if number.isdecimal() and path == self.path(int(number)):
+                found[int(number)] = path
+        return found
+
+    def is_intact(self, step: int) -> bool:
+        """Whether the step's file is the one that was recorded."""
+        path = self.path(step)
+        return path.is_file() and file_sha256(path) == self.records[step].sha256
+
+    def write(
+        self,
+        record: StepRecord,
+        siren: Siren,
+        codes: Tensor | None,
+        residual: bytes | None,
+        info: Mapping[str, Any],
+    ) -> None:
+        """One step's file, and its record with the file's figures (``Archive.write_step``)."""
+        metadata = {
+            "kind": "step",
+            "version": FORMAT_VERSION,
+            "header": self.header.to_json(),
+            "info": info,
+            "record": record.to_json(),
+        }
+        metadata["digest"] = digest(metadata, siren)
+        tensors = pack(siren, record.weights, self._reference(record), codes)
+        if residual is not None:
+            tensors[_RESIDUAL] = as_bytes_tensor(residual)
+        path = self.path(record.step)
+        save_tensors(path, tensors, metadata)
+        self._hold(with_file(record, path, self.header), siren)
+
+    def adopt(self, step: int, record: StepRecord, metadata: Mapping[str, Any]) -> None:
+        """Records a file that no index describes, after checking that it is whole.
+
+        Raises MetaINRError, OSError or one of DAMAGE; then nothing is recorded.
+        """
+        known = self.records.get(step)
+        self.records[step] = with_file(record, self.path(step), self.header)
+        try:
+            self._load(step, metadata)
+        except BaseException:
+            del self.records[step]
+            if known is not None:
+                self.records[step] = known
+            raise
+
+    def load(self, step: int) -> Siren:
+        """The networks of a step (``Archive.load_step``)."""
+        chain = [step]
+        while self.records[chain[-1]].reference == "previous" and not self._holds(chain[-1] - 1):
+            chain.append(chain[-1] - 1)
+            if chain[-1] not in self.records:
+                raise ArchiveError(
+                    f"{self.path(chain[-2])} holds a difference to step {chain[-1]}, which is"
+                    " missing; encode both again"
+                )
+        for number in reversed(chain):
+            siren = self._load(number)
+        return siren
+
+    def residual(self, step: int) -> np.ndarray:
+        """What the networks of a step lack: ``(nz, ny, nx, components)`` float32, data units.
+
+        Raises ArchiveError when it is damaged.
+        """
+        path, (nx, ny, nz) = self.path(step), self.header.grid.dims
+        try:
+            return decompress(load_bytes(path, _RESIDUAL), (nz, ny, nx, self.header.components))
+        except ArchiveError as error:
+            raise ArchiveError(f"{path}: {error}") from error
+
+    def _load(self, step: int, metadata: Mapping[str, Any] | None = None) -> Siren:
+        """``metadata``: the file's, if there was no index to know it by."""
+        record, path, header = self.records[step], self.path(step), self.header
+        try:
+            if file_sha256(path) != record.sha256:
+                raise ArchiveError(
+                    f"{path} is not the file the archive recorded (its sha256 differs);"
+                    f" encode step {step} again"
+                )
+        except OSError as error:
+            raise ArchiveError(f"{path} cannot be read: {error.strerror or error}") from error
+        if self._held is not None and self._holds(step):
+            return self._held[2]
+        reference, networks = self._reference(record), self.layout.bricks
+        siren = unpack(path, record.weights, header.siren, header.components, networks, reference)
+        if metadata is not None or reference is not None:
+            metadata = metadata or read_step(path)
+            if metadata["digest"] != digest(metadata, siren):
+                raise ArchiveError(
+                    f"{path} holds a difference to the {_REFERENCE_NAMES[record.reference]}, which"
+                    f" has changed; encode step {step} again"
+                )
+        self._hold(record, siren)
+        return siren
+
+    def _reference(self, record: StepRecord) -> Siren | None:
+        """What a step's coded weights are differences to; None for 0."""
+        if record.reference == "prior":
+            self._prior = self._prior or Prior.load(self.prior_path).siren
+            return self._prior.repeat(self.layout.bricks)
+        if record.reference == "previous":
+            return self.load(record.step - 1)
+        return None
+
+    def _hold(self, record: StepRecord, siren: Siren) -> None:
+        self.records[record.step] = record
+        self._held = record.step, record.sha256, siren
+
+    def _holds(self, step: int) -> bool:
+        record = self.records.get(step)
+        return record is not None and (step, record.sha256) == (self._held or ())[:2]
+
+
+def check_version(path: Path, data: Mapping[str, Any]) -> None:
+    """Raises ArchiveError when a file is of a newer format."""
+    if int(data["version"]) > FORMAT_VERSION:
+        raise ArchiveError(
+            f"{path} has format version {data['version']}; this Meta-INR reads up to"
+            f" {FORMAT_VERSION}: update it"
+        )
+
+
+def read_step(path: Path) -> dict[str, Any]:
+    """What a step's file says of itself. Raises MetaINRError or one of DAMAGE."""
+    metadata = read_metadata(path)
+    if metadata["kind"] != "step":
+        raise ArchiveError(f"{path} is a {metadata['kind']!r} file, not a step")
+    check_version(path, metadata)
+    return metadata
