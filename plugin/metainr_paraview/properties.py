@@ -98,4 +98,4 @@ def in_property_names(message: str) -> str:
         for f in dataclasses.fields(stage)
         if "_" in f.name
     )
-    return re.sub(rf"\b({fields}|target_ratio)\b", lambda m: property_name(m[1]), message)
+    return re.sub(rf"\b({fields})\b", lambda m: property_name(m[1]), message)

@@ -128,3 +128,4 @@ def test_messages_speak_of_properties() -> None:
     message = "outer_steps is 0; target_psnr; pass --ignore-nonfinite (--overwrite) in my_file"
     expected = "OuterSteps is 0; TargetPSNR; pass IgnoreNonfinite (Overwrite) in my_file"
     assert in_property_names(message) == expected
+    assert in_property_names("target_ratio, max_error") == "TargetRatio, MaxError"

@@ -13,6 +13,7 @@ import pytest
 
 from metainr_core import config
 from metainr_core.config import EncodeConfig, PretrainConfig
+from metainr_core.layout import BITS
 
 pytest.importorskip("vtkmodules")
 from metainr_paraview.properties import is_set, property_name
@@ -155,6 +156,12 @@ def test_the_text_tells_which_network_is_chosen(name: str) -> None:
         text = text_of(elements[property_name(field)])
         assert f"-1: {a} for a whole volume, {b} with bricks (paper: {c})" in text
     assert f"(paper: {config.PAPER_SIREN.brick_size})" in text_of(elements["BrickSize"])
+
+
+def test_the_text_tells_what_a_ratio_counts() -> None:
+    elements = {python_name(element): element for element in properties_of("MetaINRPretrain")}
+    text = text_of(elements["TargetRatio"])
+    assert f"at {BITS['coded']} bits per weight (paper: {BITS['float32']})" in text
 
 
 def test_the_text_tells_what_encode_chooses() -> None:
