@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from metainr_core import archive as archive_module
+from metainr_core import step_files
 from metainr_core.archive import Archive
 from metainr_core.errors import ArchiveError, MetaINRError
 from metainr_core.prior import Prior
 from metainr_core.records import with_file
 from metainr_core.rounding import Rounding
 from metainr_core.siren import Siren
-from metainr_core.storage import read_metadata, save_tensors, siren_tensors
+from metainr_core.storage import load_bytes, read_metadata, save_tensors, siren_tensors
 from metainr_core.weights import digest
 from tests.core.archives import HEADER, INFO, networks, record
 
@@ -80,13 +80,12 @@ def expected(steps: int = STEPS) -> list[Tensor]:
 def spy_on_files(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Steps whose weights are read, as they are."""
     seen: list[int] = []
-    unpack = archive_module.unpack
 
-    def spy(path: Path, *rest: Any) -> Siren:
+    def spy(path: Path, name: str) -> bytes:
         seen.append(int(path.stem[-6:]))
-        return unpack(path, *rest)
+        return load_bytes(path, name)
 
-    monkeypatch.setattr(archive_module, "unpack", spy)
+    monkeypatch.setattr(weights, "load_bytes", spy)
     return seen
 
 
@@ -133,7 +132,7 @@ def test_a_missing_base_is_one_clear_line(chain: Archive) -> None:
     assert opened.steps == [0, 1, 2, 3, 4, 6, 7]
     for step in (6, 7):
         with pytest.raises(
-            ArchiveError, match=r"holds step 6 as a difference to step 5, which is missing"
+            ArchiveError, match=r"holds a difference to step 5, which is missing"
         ) as error:
             opened.decode(step)
         assert "\n" not in str(error.value)

@@ -159,6 +159,16 @@ def test_the_whole_archive_reaches_its_ratio(
     assert all(r.psnr > 10 for r in archive.records)
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_short_chain_reaches_its_ratio(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig, steps: int
+) -> None:
+    config = ratio_config(quick, "previous", target_ratio=20.0)
+    config = dataclasses.replace(config, siren=SirenConfig(24, 1, 10.0, brick_size=12))
+    series = make_series(steps=steps, dims=(36, 30, 24))
+    assert encode(series, tmp_path / "run.minr", config=config).ratio >= 20
+
+
 @pytest.mark.parametrize("init", INITS)
 def test_a_ratio_that_cannot_be_is_one_line(
     tmp_path: Path, make_series: Maker, quick: EncodeConfig, prior: Prior, init: str
