@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from metainr_core import step_files
+from metainr_core import weights
 from metainr_core.archive import Archive
 from metainr_core.errors import ArchiveError, MetaINRError
 from metainr_core.prior import Prior
