@@ -182,7 +182,8 @@ def choose_siren(
     if not fitting:
         best = reached(4)
         raise SettingsError(
-            f"target_ratio {target_ratio:g} cannot be reached with {layout.bricks} bricks of"
+            f"target_ratio {target_ratio:g} cannot be reached with {layout.bricks}"
+            f" {'brick' if whole else 'bricks'} of"
             f" {hidden_layers} hidden layers: networks of width 4 give {best:.1f};"
             " ask for less, or use larger bricks or fewer layers"
         )
