@@ -11,7 +11,7 @@ from .archive import Archive
 from .config import EncodeConfig
 from .device import find_device
 from .errors import ArchiveError, MetaINRWarning, PriorError, SeriesError, SettingsError
-from .layout import choose_siren
+from .layout import BITS, choose_siren
 from .pretraining import check_prior
 from .prior import Prior
 from .records import Header
@@ -47,7 +47,10 @@ def encode(
     if prior is not None:
         check_prior(prior, series, siren)
         siren = prior.siren_config
-    siren = siren or choose_siren(series.grid, series.components)
+    ratio, bits = config.target_ratio or None, BITS[config.weights]
+    siren = siren or choose_siren(
+        series.grid, series.components, target_ratio=ratio, bits_per_weight=bits
+    )
     scans = series.scan(lambda f, m: progress(_SCAN_SHARE * f, m))
     series_range = Range.union(s.range for s in scans)
     header = Header(
@@ -73,8 +76,8 @@ def encode(
         # Between key frames that are stored in full nobody needs it again.
         if config.weights != "coded" or config.init != "previous" or config.adapt != "all":
             prior.save(archive.prior_path)
-    count = len(set(chosen).union(archive.steps))
-    encoder = StepEncoder(series, archive, prior, config, device, scans, series_range, count)
+    held = set(chosen).union(archive.steps)
+    encoder = StepEncoder(series, archive, prior, config, device, scans, series_range, held)
     todo = [step for step in chosen if not encoder.is_done(step)]
     replaced = [step for step in todo if encoder.is_outdated(step)]
     if replaced:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,7 @@ from .device import find_dtype
 from .errors import SettingsError
 from .fitting import Fitting, RoundingPlan
 from .hashing import fingerprint
+from .layout import STEP_BYTES
 from .metrics import Errors, psnr
 from .prior import Prior
 from .records import StepRecord
@@ -30,8 +31,8 @@ from .weights import as_stored
 
 # Of one layer in one minibatch, that keep a large GPU busy.
 _GPU_ACTIVATIONS = 1 << 22
-# Of a step's description in its file and in the index, and of the index besides.
-_STEP_BYTES, _INDEX_BYTES = 1300, 1500
+# Of the index, besides its rows for the steps.
+_INDEX_BYTES = 1500
 # With a target ratio and init = previous: bytes of a key frame over those of another step.
 _KEY_BYTES = 2
 # By how much of half the value range decoding in fp32 differs between libraries: 6e-6 was measured
@@ -54,8 +55,8 @@ class StepEncoder:
     device: torch.device
     scans: Sequence[StepScan]
     series_range: Range
-    # Steps that share the archive's prior and index.
-    count: int
+    # All that will be in the archive.
+    steps: Set[int]
     progress: Progress = no_progress
     # The networks of the steps fitted last.
     last: dict[int, Siren] = field(default_factory=dict)
@@ -180,18 +181,19 @@ class StepEncoder:
         archive, prior = self.archive, self.archive.prior_path
         volume = 4 * archive.grid.voxels * archive.components
         shared = _INDEX_BYTES + (prior.stat().st_size if prior.exists() else 0)
-        budget = volume / self.config.target_ratio - shared / self.count - _STEP_BYTES
+        budget = volume / self.config.target_ratio - shared / len(self.steps) - STEP_BYTES
         if budget <= 0:
-            most = volume / (shared / self.count + _STEP_BYTES)
+            most = volume / (shared / len(self.steps) + STEP_BYTES)
             raise SettingsError(
                 f"target_ratio {self.config.target_ratio:g} leaves no bytes for weights: the"
                 f" descriptions alone give {most:.0f}; ask for less"
             )
         if self.config.init == "previous":
             # All steps up to the next key frame build on this one.
-            interval = self.config.key_interval
-            budget *= interval / (interval - 1 + _KEY_BYTES)
-            budget *= 1 if step % interval else _KEY_BYTES
+            place = step % self.config.key_interval
+            first = step - place
+            count = len(self.steps & set(range(first, first + self.config.key_interval)))
+            budget *= (1 if place else _KEY_BYTES) * count / (count - 1 + _KEY_BYTES)
         return budget
 
     def _write(

@@ -99,7 +99,7 @@ class StepFiles:
     def load(self, step: int) -> Siren:
         """The networks of a step (``Archive.load_step``)."""
         chain = [step]
-        while self.records[chain[-1]].reference == "previous" and not self._holds(chain[-1] - 1):
+        while not self._holds(chain[-1]) and self.records[chain[-1]].reference == "previous":
             chain.append(chain[-1] - 1)
             if chain[-1] not in self.records:
                 raise ArchiveError(
