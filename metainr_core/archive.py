@@ -267,7 +267,7 @@ class Archive:
         return result
 
     def load_step(self, step: int) -> Siren:
-        """The networks of one step. Raises ArchiveError when its file is missing or damaged.
+        """The networks of one step, float32. Raises MetaINRError when a file is missing or damaged.
 
         A step that is stored as a difference needs the steps from the last key frame on; the
         networks loaded last are kept, so that going through the steps reads each file once.

@@ -10,16 +10,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import coding, fused
+from . import fused
 from .config import EncodeConfig
 from .device import in_parts
 from .optim import Descent, cosine
-from .rounding import HIGHEST_CODE, Rounding, choose_codes
+from .rounding import Rounding, choose_codes
 from .sampling import coordinates, gradient_shares, systematic_draws
 from .series import Progress
 from .siren import Siren, mean_squared_errors
-from .sparing import spare
-from .training import Samples, Trainer, random_generator
+from .sparing import spare, within_budget
+from .training import Samples, State, Trainer, random_generator
 
 # More networks are fitted in turn. PyTorch keeps a minibatch's activations (of one layer), and
 # drawing voxels takes 60 bytes each for a moment.
@@ -33,8 +33,9 @@ _REPORT_EVERY = 1 << 20
 _CHECK_VOXELS, _CHECK_EACH = 1 << 16, 64
 # Of a volume, that tell how coarse its weights may be.
 _ROUGH_VOXELS = 1 << 13
-# Share of a fit that minds the rounding, and how many steps, at most, it then pulls every weight to
-# its reference: one for each dB that coding may cost (examples/benchmarks/RESULTS.md).
+# Share of a fit that minds the rounding. How many steps, at most, a fit that minds it throughout
+# pulls every weight to its reference: one for each dB that coding may cost
+# (examples/benchmarks/RESULTS.md).
 _MINDING, _MOST_PULL = 0.25, 1.0
 # Multiples of it, modulo 1, fall evenly.
 _GOLDEN = (5**0.5 - 1) / 2
@@ -82,12 +83,16 @@ class Fitted(NamedTuple):
 
 
 class _Leg(NamedTuple):
-    """Minibatches ``first`` to ``last`` - 1 of a fit; the rate decays over ``span``."""
+    """Minibatches ``first`` to ``last`` - 1 of a fit; the rate decays over ``span``.
+
+    ``state``: of a leg before that this one goes on from.
+    """
 
     first: int
     last: int
     span: tuple[int, int]
     rounding: Rounding | None = None
+    state: State | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ class Fitting:
             leg = _Leg(*span, span)
             fitted = weights[rows]
             if plan is None or codes is None:
-                fitted = self._run(siren.view(fitted), part, leg, progress)
+                fitted = self._run(siren.view(fitted), part, leg, progress).weights
             else:
                 reference = plan.reference.map(lambda t: t[rows])  # noqa: B023
                 known = None if plan.expected is None else plan.expected[active]
@@ -164,19 +169,23 @@ class Fitting:
         if errors is None:
             minding = max(round((leg.last - leg.first) * _MINDING), 1)
             middle = leg.last - minding
-            siren = siren.view(self._run(siren, values, leg._replace(last=middle), progress))
+            state = self._run(siren, values, leg._replace(last=middle), progress)
+            siren, leg = siren.view(state.weights), leg._replace(first=middle, state=state)
             errors = self._estimate(siren, values, _ROUGH_VOXELS)
-            leg = leg._replace(first=middle)
+        fine = self._codes(siren, plan.share * errors)
         # Where there is a target, most of what is better than it is given to the rounding.
         added = torch.maximum(plan.share * errors, 0.7 * (self.wanted * _MARGIN - errors))
-        hidden = self.config.adapt == "all"
-        codes = choose_codes(siren, added.repeat_interleave(self.bricks), hidden)
-        codes = self._within_budget(siren.flat(), codes, plan)
-        way = Descent.RATIO * sum(self._rates(leg, leg.first, leg.last))
-        pull = min(self.config.coding_loss, _MOST_PULL) / way
-        rounding = Rounding.of(plan.reference, codes, pull)
-        fitted = self._run(siren, values, leg._replace(rounding=rounding), progress)
-        codes = self._within_budget(fitted, codes, plan)
+        codes = self._codes(siren, added)
+        codes = within_budget(siren, codes, plan.reference, self.bricks, plan.budget)
+        pull = 0.0
+        if plan.expected is not None:
+            way = Descent.RATIO * sum(self._rates(leg, leg.first, leg.last))
+            pull = min(self.config.coding_loss, _MOST_PULL) / way
+        leg = leg._replace(rounding=Rounding.of(plan.reference, codes, pull))
+        fitted = self._run(siren, values, leg, progress).weights
+        codes = within_budget(siren.view(fitted), codes, plan.reference, self.bricks, plan.budget)
+        if self.wanted:
+            codes = self._refined(siren.view(fitted), values, codes, fine, plan)
         rounding = Rounding.of(plan.reference, codes)
         networks = spare(
             siren.view(fitted),
@@ -187,23 +196,26 @@ class Fitting:
         )
         return networks.flat(), codes
 
-    def _within_budget(self, weights: Tensor, codes: Tensor, plan: RoundingPlan) -> Tensor:
-        """The codes, raised for each volume until its weights take no more than the budget."""
-        if plan.budget == math.inf:
-            return codes
-        codes = codes.clone()
-        for volume in torch.arange(len(weights), device=codes.device).split(self.bricks):
-            reference = plan.reference.map(lambda t: t[volume])  # noqa: B023
-            while int(codes[volume].min()) < HIGHEST_CODE:
-                numbers = Rounding.of(reference, codes[volume]).numbers(weights[volume])
-                sizes = [t[0].numel() for t in reference.tensors]
-                if coding.estimate(numbers.cpu().numpy(), sizes).sum() <= plan.budget:
-                    break
-                codes[volume] = codes[volume].clamp(max=HIGHEST_CODE - 1) + 1
-        return codes
+    def _codes(self, siren: Siren, added: Tensor) -> Tensor:
+        """Steps for volumes whose mean squared error may grow by ``added`` ``(volumes,)``."""
+        hidden = self.config.adapt == "all"
+        return choose_codes(siren, added.repeat_interleave(self.bricks), hidden)
 
-    def _run(self, siren: Siren, values: Tensor, leg: _Leg, progress: Progress) -> Tensor:
-        """The weights ``(networks, parameters)`` after a leg, in parts that fit in memory."""
+    def _refined(
+        self, siren: Siren, values: Tensor, codes: Tensor, fine: Tensor, plan: RoundingPlan
+    ) -> Tensor:
+        """The codes, lowered for volumes that miss the target, down to ``fine`` at most."""
+        while True:
+            rounded = Rounding.of(plan.reference, codes).round(siren.flat())
+            errors = self._estimate(siren.view(rounded), values, _CHECK_VOXELS)
+            missed = (errors > self.wanted * _MARGIN).repeat_interleave(self.bricks)[:, None]
+            lower = torch.where(missed, torch.minimum(codes, torch.maximum(fine, codes - 4)), codes)
+            if plan.budget < math.inf or torch.equal(lower, codes):
+                return codes
+            codes = lower
+
+    def _run(self, siren: Siren, values: Tensor, leg: _Leg, progress: Progress) -> State:
+        """Where the networks and their optimizer are after a leg, in parts that fit in memory."""
         networks, kind = siren.networks, values.device.type
         limit = _VOXELS[kind] // values.shape[1]
         if fused.serves(values.device, self.dtype):
@@ -212,7 +224,7 @@ class Fitting:
             width = siren.weights[0].shape[2]
             limit = min(limit, _ACTIVATIONS[kind] // (self.config.batch_size * width))
         everything = self.config.epochs * self._batches(values)
-        result: list[Tensor] = []
+        result: list[State] = []
 
         def descend(part: slice) -> None:
             def report(fraction: float, message: str) -> None:
@@ -222,11 +234,13 @@ class Fitting:
 
             own = leg
             if leg.rounding is not None:
-                own = leg._replace(rounding=leg.rounding.part(part))
+                own = own._replace(rounding=leg.rounding.part(part))
+            if leg.state is not None:
+                own = own._replace(state=leg.state.part(part))
             result.append(self._descend(siren.map(lambda t: t[part]), values[part], own, report))
 
         in_parts(networks, max(limit, 1), descend, "networks are fitted")
-        return torch.cat(result)
+        return State.concatenate(result)
 
     def _rates(self, leg: _Leg, first: int, last: int) -> list[float]:
         """Learning rates of minibatches ``first`` to ``last`` - 1 of a leg."""
@@ -236,7 +250,7 @@ class Fitting:
         start, end = leg.span
         return [rate * cosine((i - start) / (end - start)) for i in range(first, last)]
 
-    def _descend(self, siren: Siren, values: Tensor, leg: _Leg, progress: Progress) -> Tensor:
+    def _descend(self, siren: Siren, values: Tensor, leg: _Leg, progress: Progress) -> State:
         config, voxels = self.config, values.shape[1]
         batches = self._batches(values)
         decay = config.weight_decay
@@ -249,6 +263,8 @@ class Fitting:
         hidden = config.adapt == "all"
         trainer = Trainer(siren, samples, config.optimizer, self.dtype, decay, hidden)
         trainer.round_to(leg.rounding)
+        if leg.state is not None:
+            trainer.resume(leg.state)
         size = max(_REPORT_EVERY // (config.batch_size * siren.networks), 1)
         done = leg.first
         while done < leg.last:
@@ -260,7 +276,7 @@ class Fitting:
                 progress(passed, f"pass {epoch + 1} of {config.epochs}")
                 trainer.run(index, self._rates(leg, done, done + index.shape[1]))
                 done += index.shape[1]
-        return trainer.weights
+        return trainer.state
 
     def _order(self, samples: Samples, shares: Tensor | None, batches: int, epoch: int) -> Tensor:
         """The voxels of a pass as minibatches of one size, ``(N or 1, batches, size)`` int32.

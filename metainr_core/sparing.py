@@ -1,4 +1,4 @@
-"""Bricks that need little take little: weights that are not worth their bytes are left out."""
+"""What weights may cost: bytes for a whole volume, and bytes that a brick is not worth."""
 
 from __future__ import annotations
 
@@ -9,8 +9,30 @@ import torch
 from torch import Tensor
 
 from . import coding
-from .rounding import Rounding
+from .rounding import HIGHEST_CODE, Rounding
 from .siren import Siren
+
+
+def within_budget(
+    siren: Siren, codes: Tensor, reference: Siren, bricks: int, budget: float
+) -> Tensor:
+    """Codes of steps ``(N, tensors)``, raised until every volume keeps its budget.
+
+    ``bricks``: networks of a volume. ``budget``: bytes that they may take when they are coded as
+    differences to ``reference``.
+    """
+    if budget == math.inf:
+        return codes
+    codes, weights = codes.clone(), siren.flat()
+    sizes = [t[0].numel() for t in siren.tensors]
+    for volume in torch.arange(len(weights), device=codes.device).split(bricks):
+        own = reference.map(lambda t: t[volume])  # noqa: B023
+        while int(codes[volume].min()) < HIGHEST_CODE:
+            numbers = Rounding.of(own, codes[volume]).numbers(weights[volume])
+            if coding.estimate(numbers.cpu().numpy(), sizes).sum() <= budget:
+                break
+            codes[volume] = codes[volume].clamp(max=HIGHEST_CODE - 1) + 1
+    return codes
 
 
 def spare(

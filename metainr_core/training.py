@@ -38,6 +38,24 @@ class Samples:
         return coordinates(voxels, self.brick_shape), self.values[rows, index]
 
 
+class State(NamedTuple):
+    """Where ``N`` networks and their optimizer are: tensors ``(N, parameters)``, and its steps."""
+
+    weights: Tensor
+    first: Tensor
+    second: Tensor
+    count: int
+
+    def part(self, networks: slice) -> State:
+        first, second = self.first[networks], self.second[networks]
+        return State(self.weights[networks], first, second, self.count)
+
+    @staticmethod
+    def concatenate(states: Sequence[State]) -> State:
+        weights, first, second = (torch.cat(t) for t in zip(*(s[:3] for s in states), strict=True))
+        return State(weights, first, second, states[0].count)
+
+
 class Trainer:
     """A batch of networks, their samples and their optimizer.
 
@@ -73,6 +91,16 @@ class Trainer:
         if self.samples.points is not None and samples.points is not None:
             self.samples.points.copy_(samples.points)
         self.descent.restart()
+
+    @property
+    def state(self) -> State:
+        return State(self.weights, self.descent.first, self.descent.second, self.descent.count)
+
+    def resume(self, state: State) -> None:
+        """Goes on from where another trainer of as many networks was."""
+        for mine, other in zip(self.state[:3], state[:3], strict=True):
+            mine.copy_(other)
+        self.descent.count = state.count
 
     def round_to(self, rounding: Rounding | None) -> None:
         """From now on gradients are those at the rounded weights (straight-through estimation:

@@ -123,14 +123,7 @@ def test_key_frames_start_from_the_prior(
 # Stopping early
 
 
-ROUNDING_MISSES = pytest.mark.xfail(
-    reason="the rounding takes all that is better than the target, and often a little more"
-)
-
-
-@pytest.mark.parametrize(
-    "weights", ["float32", "float16", pytest.param("coded", marks=ROUNDING_MISSES)]
-)
+@pytest.mark.parametrize("weights", ["float32", "float16", "coded"])
 def test_a_reached_target_stops(
     tmp_path: Path, make_series: Maker, quick: EncodeConfig, weights: str
 ) -> None:
