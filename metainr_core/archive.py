@@ -23,6 +23,7 @@ from .device import decode_dtype, find_device
 from .errors import DAMAGE, ArchiveError, MetaINRError
 from .grid import Grid
 from .layout import BrickLayout
+from .prior import Prior
 from .records import Header, StepRecord, of_one_fit, over_range
 from .residual import resample
 from .series import Progress, Range, no_progress
@@ -146,6 +147,10 @@ class Archive:
         if time.monotonic() - self._index_written > _INDEX_INTERVAL:
             self.write_index()
         return self.record(record.step)
+
+    def store_prior(self, prior: Prior) -> None:
+        """Keeps a prior that steps may be differences to."""
+        self._files.store_prior(prior)
 
     def write_index(self) -> None:
         """Writes ``run.minr``. Steps that other processes added meanwhile are found on opening."""

@@ -10,7 +10,14 @@ from pathlib import Path
 from .archive import Archive
 from .config import EncodeConfig
 from .device import find_device
-from .errors import ArchiveError, MetaINRWarning, PriorError, SeriesError, SettingsError
+from .errors import (
+    ArchiveError,
+    MetaINRError,
+    MetaINRWarning,
+    PriorError,
+    SeriesError,
+    SettingsError,
+)
 from .layout import BITS, choose_siren
 from .pretraining import check_prior
 from .prior import Prior
@@ -70,15 +77,17 @@ def encode(
         else {"kind": prior.kind, "digest": prior.digest, "voxel_share": prior.voxel_share},
     }
     archive = _open_or_create(Path(archive_path), header, info, scans, overwrite)
-    if prior is not None:
-        if config.weights == "coded":
-            prior = prior.rounded()
-        # Between key frames that are stored in full nobody needs it again.
-        if config.weights != "coded" or config.init != "previous" or config.adapt != "all":
-            prior.save(archive.prior_path)
+    if prior is not None and config.weights == "coded":
+        prior = prior.rounded()
+    kept = prior if _refers_to_prior(config) else None
+    if kept is not None and not _stored_prior(archive):
+        archive.store_prior(kept)
     held = set(chosen).union(archive.steps)
     encoder = StepEncoder(series, archive, prior, config, device, scans, series_range, held)
     todo = [step for step in chosen if not encoder.is_done(step)]
+    _check_kept(archive, todo, kept)
+    if kept is not None and _stored_prior(archive) != kept.digest:
+        archive.store_prior(kept)
     replaced = [step for step in todo if encoder.is_outdated(step)]
     if replaced:
         message = f"{archive.path}: replacing {_names(replaced)}, made with other settings or prior"
@@ -189,6 +198,46 @@ def _check_series(old: Archive, header: Header, scans: Sequence[StepScan]) -> No
     if old.header != header:
         mine, wanted = _network(old.header), _network(header)
         raise ArchiveError(f"{old.path} holds networks of {mine}, not of {wanted}; {cure}")
+
+
+def _refers_to_prior(config: EncodeConfig) -> bool:
+    """Whether the archive needs the prior: not if coded key frames are stored in full."""
+    return config.weights != "coded" or config.init != "previous" or config.adapt != "all"
+
+
+def _stored_prior(archive: Archive) -> str:
+    """Digest of the prior in an archive; empty if there is none that can be read."""
+    try:
+        return Prior.load(archive.prior_path).digest
+    except MetaINRError:
+        return ""
+
+
+def _check_kept(archive: Archive, todo: Sequence[int], prior: Prior | None) -> None:
+    """Raises ArchiveError when steps that stay as they are would lose what they refer to."""
+    other = prior is not None and _stored_prior(archive) != prior.digest
+    lost: list[int] = []
+    what = ""
+    for step in archive.steps:
+        reference = archive.record(step).reference
+        gone = step - 1 in [*todo, *lost] if reference == "previous" else other
+        if step in todo or reference == "none" or not gone or not _is_readable(archive, step):
+            continue
+        lost.append(step)
+        what = what or ("the prior" if reference == "prior" else f"step {step - 1}")
+    if lost:
+        raise ArchiveError(
+            f"{archive.path} holds {_names(lost)} as differences to {what}, which would be"
+            " replaced; encode them too, or choose another file"
+        )
+
+
+def _is_readable(archive: Archive, step: int) -> bool:
+    try:
+        archive.load_step(step)
+    except MetaINRError:
+        return False
+    return True
 
 
 def _network(header: Header) -> str:

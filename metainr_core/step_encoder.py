@@ -16,7 +16,7 @@ from .archive import Archive
 from .config import KEY_EPOCHS, EncodeConfig
 from .decode import decode_grid
 from .device import find_dtype
-from .errors import SettingsError
+from .errors import MetaINRError, SettingsError
 from .fitting import Fitting, RoundingPlan
 from .hashing import fingerprint
 from .layout import STEP_BYTES
@@ -102,8 +102,17 @@ class StepEncoder:
         return (
             record.data == self.scans[step].digest
             and record.settings == self.settings_digest(step)
-            and self.archive.is_intact(step)
+            and self._is_readable(record)
         )
+
+    def _is_readable(self, record: StepRecord) -> bool:
+        if record.reference == "none":
+            return self.archive.is_intact(record.step)
+        try:
+            self.archive.load_step(record.step)
+        except MetaINRError:
+            return False
+        return True
 
     def is_outdated(self, step: int) -> bool:
         """Whether the archive holds the step as other settings or another prior made it."""

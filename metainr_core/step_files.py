@@ -57,6 +57,10 @@ class StepFiles:
         path = self.path(step)
         return path.is_file() and file_sha256(path) == self.records[step].sha256
 
+    def store_prior(self, prior: Prior) -> None:
+        prior.save(self.prior_path)
+        self._prior = prior.siren
+
     def write(
         self,
         record: StepRecord,

@@ -39,21 +39,21 @@ class Samples:
 
 
 class State(NamedTuple):
-    """Where ``N`` networks and their optimizer are: tensors ``(N, parameters)``, and its steps."""
+    """Where ``N`` networks and their optimizer are, ``(N, parameters)`` each; steps ``taken``."""
 
     weights: Tensor
     first: Tensor
     second: Tensor
-    count: int
+    taken: int
 
     def part(self, networks: slice) -> State:
         first, second = self.first[networks], self.second[networks]
-        return State(self.weights[networks], first, second, self.count)
+        return State(self.weights[networks], first, second, self.taken)
 
     @staticmethod
     def concatenate(states: Sequence[State]) -> State:
         weights, first, second = (torch.cat(t) for t in zip(*(s[:3] for s in states), strict=True))
-        return State(weights, first, second, states[0].count)
+        return State(weights, first, second, states[0].taken)
 
 
 class Trainer:
@@ -100,7 +100,7 @@ class Trainer:
         """Goes on from where another trainer of as many networks was."""
         for mine, other in zip(self.state[:3], state[:3], strict=True):
             mine.copy_(other)
-        self.descent.count = state.count
+        self.descent.count = state.taken
 
     def round_to(self, rounding: Rounding | None) -> None:
         """From now on gradients are those at the rounded weights (straight-through estimation:
