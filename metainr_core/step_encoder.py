@@ -14,18 +14,17 @@ from torch import Tensor
 
 from .archive import Archive
 from .config import KEY_EPOCHS, EncodeConfig
-from .decode import decode_grid
 from .device import find_dtype
 from .errors import MetaINRError, SettingsError
 from .fitting import Fitting, RoundingPlan
 from .hashing import fingerprint
 from .layout import STEP_BYTES
-from .metrics import Errors, psnr
+from .metrics import psnr
 from .prior import Prior
 from .records import StepRecord
-from .residual import compress, decompress
 from .series import Progress, Range, Series, StepScan, no_progress
 from .siren import Siren, initialize
+from .step_errors import StepErrors
 from .training import random_generator
 from .weights import as_stored
 
@@ -35,13 +34,8 @@ _GPU_ACTIVATIONS = 1 << 22
 _INDEX_BYTES = 1500
 # With a target ratio and init = previous: bytes of a key frame over those of another step.
 _KEY_BYTES = 2
-# By how much of half the value range decoding in fp32 differs between libraries: 6e-6 was measured
-# between PyTorch and the fused library.
-_SLACK = 2e-5
 # Float32 volumes that are fitted together.
 _GROUP_BYTES = 1 << 26
-# Mean squared error that decoding in bf16 may add, 0.05 dB, and planes on which that is judged.
-_BF16_LOSS, _JUDGED_PLANES = 10 ** (0.05 / 10), 4
 
 
 @dataclass
@@ -216,11 +210,15 @@ class StepEncoder:
     ) -> None:
         weights = self.config.weights
         siren = as_stored(siren, weights)
-        bound, residual = self.config.max_error, None
+        measured = StepErrors(self.archive, self.device, self.dtype)
+        bound, precision, residual = self.config.max_error, "fp32", None
         if bound:
-            precision, (errors, residual) = "fp32", self._bounded(siren, volume, bound, step)
+            try:
+                errors, residual = measured.bounded(siren, volume, bound)
+            except SettingsError as error:
+                raise SettingsError(f"{self.series.where(step)}: max_error: {error}") from error
         else:
-            precision, errors = self._errors(siren, volume)
+            precision, errors = measured.measure(siren, volume)
         if not math.isfinite(errors.mean_squared):
             raise SettingsError(
                 f"{self.series.where(step)}: the fit diverged; lower learning_rate"
@@ -289,47 +287,6 @@ class StepEncoder:
         values = np.subtract(bricks, centre, out=bricks if self.layout.bricks > 1 else None)
         values /= half
         return torch.from_numpy(values).to(self.device)
-
-    def _bounded(
-        self, siren: Siren, volume: np.ndarray, bound: float, step: int
-    ) -> tuple[Errors, bytes]:
-        """What has to be added to the decoded volume for the bound, and the errors then."""
-        centre, half = self.archive.header.value_range.scale()
-        positions = self.archive.grid.index_coordinates(self.archive.grid)
-        decoded = decode_grid(siren.to(self.device), self.layout, positions, centre, half)
-        try:
-            residual = compress(volume, decoded, bound, _SLACK * float(half.max()))
-        except SettingsError as error:
-            raise SettingsError(f"{self.series.where(step)}: max_error: {error}") from error
-        decoded += decompress(residual, decoded.shape)
-        return Errors.between(volume, decoded), residual
-
-    def _errors(self, siren: Siren, volume: np.ndarray) -> tuple[str, Errors]:
-        """Of what decode will return on the device it takes by default, and in which precision.
-
-        That is bf16 where training's is and nothing is lost by it, judged on some planes.
-        """
-        siren = siren.to(self.device)
-        precision = "fp32"
-        if self.dtype == torch.bfloat16:
-            planes = np.unique(np.linspace(0, len(volume) - 1, _JUDGED_PLANES).astype(int))
-            exact = self._errors_of_planes(siren, volume, planes, torch.float32)
-            fast = self._errors_of_planes(siren, volume, planes, torch.bfloat16)
-            if fast.mean_squared <= _BF16_LOSS * exact.mean_squared:
-                precision = "bf16"
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        return precision, self._errors_of_planes(siren, volume, None, dtype)
-
-    def _errors_of_planes(
-        self, siren: Siren, volume: np.ndarray, planes: np.ndarray | None, dtype: torch.dtype
-    ) -> Errors:
-        """Errors in planes of constant z; None: in all."""
-        x, y, z = self.archive.grid.index_coordinates(self.archive.grid)
-        if planes is not None:
-            z, volume = z[planes], volume[planes]
-        centre, half = self.archive.header.value_range.scale()
-        decoded = decode_grid(siren, self.layout, (x, y, z), centre, half, dtype=dtype)
-        return Errors.between(volume, decoded)
 
 
 def _constant(siren: Siren, step_range: Range, value_range: Range) -> Siren:
