@@ -43,6 +43,18 @@ from metainr_core import (
     pretrain,
 )
 from metainr_core.device import find_device
+from metainr_core.errors import SettingsError
+from metainr_core.layout import WHOLE_VOLUME_VOXELS
+
+# Ratios asked for, and those on a large volume, which takes long.
+RATIOS = {
+    "Meta-INR": (30, 60, 100, 150, 200, 300, 500, 1000),
+    "Meta-INR, steps on their own": (60, 150, 300),
+    "Meta-INR, 16 passes": (100, 300),
+}
+LARGE_RATIOS = {"Meta-INR": (100, 200, 300, 1000)}
+STARTS = {"Meta-INR, steps on their own": "meta"}
+PASSES = {"Meta-INR, 16 passes": 16}
 
 
 @dataclass(frozen=True)
@@ -50,38 +62,55 @@ class Setting:
     """One archive. ``curve``: the line that it is a point of; ``name``: this point.
 
     ``pretrain``: of the prior, which settings that agree in it share; None for no prior.
-    ``encode``: fields of ``EncodeConfig``.
+    ``encode``: fields of ``EncodeConfig``. ``problem``: why it cannot be had, or nothing.
     """
 
     curve: str
     name: str
     pretrain: PretrainConfig | None
     encode: Mapping[str, Any] = field(default_factory=dict)
+    problem: str = ""
 
 
 def settings(grid: Grid, quick: bool = False) -> list[Setting]:
     """What is measured on a series with ``grid``: change the rows here."""
-    starts = {"Meta-INR": "meta", "Meta-INR, from the step before": "previous"}
+    large = grid.voxels > WHOLE_VOLUME_VOXELS
+    widest = 8 if quick else 20 if large else 64
+    ratios: Mapping[str, Sequence[float]] = LARGE_RATIOS if large else RATIOS
+    if quick:
+        ratios = {"Meta-INR": (30,)}
     rounds = {"outer_steps": 2} if quick else {}
-    return [
-        Setting(
-            curve,
-            f"width {width}",
-            PretrainConfig.preset("default", siren=choose_siren(grid, width=width), **rounds),
-            {"init": init, "epochs": 1 if quick else 4},
-        )
-        for curve, init in starts.items()
-        for width in ((8, 16) if quick else (16, 24, 32, 48, 64))
-    ]
+    rows = []
+    for curve, wanted in ratios.items():
+        start: dict[str, Any] = {"init": STARTS.get(curve, "previous")}
+        start["epochs"] = 1 if quick else PASSES.get(curve, 4)
+        for ratio in wanted:
+            name, fields = f"{ratio:g}:1", {**start, "target_ratio": ratio}
+            try:
+                siren = choose_siren(grid, target_ratio=ratio)
+            except SettingsError as error:
+                rows.append(Setting(curve, name, None, fields, str(error)))
+                continue
+            config = PretrainConfig.preset("default", siren=siren, **rounds)
+            rows.append(Setting(curve, f"{name}, width {siren.width}", config, fields))
+        if curve not in PASSES:
+            config = PretrainConfig.preset(
+                "default", siren=choose_siren(grid, width=widest), **rounds
+            )
+            rows.append(Setting(curve, f"no ratio asked for, width {widest}", config, start))
+    return rows
 
 
 def ours(
     series: Series, data: np.ndarray, rows: Sequence[Setting], device: str
-) -> Iterator[tuple[str, Point]]:
-    """Label of the curve and point of each setting. ``data``: of ``peers.read_all``."""
+) -> Iterator[tuple[Setting, Point | str]]:
+    """Each setting and its point, or why there is none. ``data``: of ``peers.read_all``."""
     priors: dict[PretrainConfig, tuple[Prior, float]] = {}
     for row in rows:
         prior, before = None, 0.0
+        if row.problem:
+            yield row, row.problem
+            continue
         if row.pretrain is not None:
             if row.pretrain not in priors:
                 started = time.perf_counter()
@@ -89,7 +118,12 @@ def ours(
                 priors[row.pretrain] = found, time.perf_counter() - started
             prior, before = priors[row.pretrain]
         config = EncodeConfig.preset("default", **{"device": device, **row.encode})
-        yield row.curve, _point(row.name, series, data, prior, before, config)
+        try:
+            point = _point(row.name, series, data, prior, before, config)
+        except SettingsError as error:
+            yield row, str(error)
+        else:
+            yield row, point
 
 
 def _point(
@@ -144,8 +178,13 @@ def measure(
         for label, points in peers.curves(data, bounds):
             add(label, points)
     else:
-        for label, point in ours(series, data, settings(series.grid, quick), device.type):
-            add(label, [point])
+        for row, found in ours(series, data, settings(series.grid, quick), device.type):
+            if isinstance(found, Point):
+                add(row.curve, [found])
+            else:
+                entry.setdefault("missing", []).append(f"{row.curve}, {row.name}: {found}")
+                print(f"  without {entry['missing'][-1]}", flush=True)
+                results.save()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -20,6 +20,8 @@ from .markdown import about, number, table
 PARTS = ("peers", "ours")
 LIMIT = 200.0  # dB, so that a step without error is a number too
 RATIOS = (30, 60, 100, 150, 200, 300, 500, 1000)
+# How much smaller than asked for an archive may be and still stand for the ratio.
+_BEFORE = 1.08
 # What a picture shows; below, a volume is not worth looking at.
 LOWEST_RATIO, LOWEST_PSNR = 8, 15
 # Okabe and Ito's colours, which colour-blind readers tell apart too; markers say the same again.
@@ -87,10 +89,13 @@ def psnr_at(points: Sequence[Point], ratio: float) -> float | None:
     """PSNR of a curve at ``ratio``, dB, linear in the logarithm of the ratio; None outside it.
 
     The best of what lies between the points of the ``front``, and between those of one variant.
+    Just before a curve begins, its first point: it is smaller than was asked for.
     """
     variants = {p.variant for p in points}
     lines = [front(points), *(front([p for p in points if p.variant == v]) for v in variants)]
-    return max((v for line in lines for v in _between(line, ratio)), default=None)
+    found = [v for line in lines for v in _between(line, ratio)]
+    beyond = [p.psnr for p in points if ratio <= p.ratio <= ratio * _BEFORE]
+    return max(found or beyond, default=None)
 
 
 def _between(line: Sequence[Point], ratio: float) -> list[float]:
@@ -182,6 +187,7 @@ def report(data: Mapping[str, Any]) -> str:
             if entry := data.get(f"rate_{part}", {}).get(name):
                 text += f"{part.capitalize()}, {entry['dims']}, {entry['count']} steps: "
                 text += about(entry)
+                text += "".join(f"* without {reason}\n" for reason in entry.get("missing", []))
         text += "PSNR over the series' range in dB, mean over the steps, at a ratio:\n\n"
         text += at_ratios(curves) + "\nAll points; of peers, those that no other beats:\n\n"
         text += all_points({k: front(v) if k in _PEERS else v for k, v in curves.items()})

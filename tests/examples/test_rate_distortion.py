@@ -14,6 +14,7 @@ from benchmarks.rate_plot import Point, front, psnr_at
 from benchmarks.results import Results
 from benchmarks.synthetic import smooth_series
 
+from metainr_core import PretrainConfig, choose_siren
 from metainr_core.device import find_device
 
 BOUNDS = (1e-3, 1e-2, 1e-1)
@@ -74,7 +75,8 @@ def test_psnr_at_a_ratio_is_linear_in_its_logarithm() -> None:
     assert psnr_at(points, 10**1.5) == pytest.approx(37.5)
     assert psnr_at(points, 10**2.5) == pytest.approx(27.5)
     assert psnr_at(points, 1000) == 20
-    assert psnr_at(points, 9.9) is None
+    assert psnr_at(points, 9.9) == 40  # what is smaller than asked for will do
+    assert psnr_at(points, 9) is None
     assert psnr_at(points, 1001) is None
     assert psnr_at([point(5, 30)], 5) == 30
     assert psnr_at([], 5) is None
@@ -97,13 +99,34 @@ def test_the_table_has_dashes_outside_a_curve() -> None:
 
 def test_our_curve_counts_the_whole_archive() -> None:
     series = smooth_series(12, 2)
-    row = rate_distortion.settings(series.grid, quick=True)[0]
+    row = rate_distortion.Setting(
+        "ours",
+        "prior",
+        PretrainConfig(siren=choose_siren(series.grid, width=8), outer_steps=2),
+        {"epochs": 1},
+    )
     rows = [row, dataclasses.replace(row, name="plain", pretrain=None, encode={"init": "random"})]
     data = peers.read_all(series)
-    found = {p.variant: p for _, p in rate_distortion.ours(series, data, rows, "cpu")}
-    assert 0 < found[row.name].ratio < data.nbytes / 2000
-    assert found[row.name].before > 0 == found["plain"].before
+    found = {
+        setting.name: point
+        for setting, point in rate_distortion.ours(series, data, rows, "cpu")
+        if isinstance(point, Point)
+    }
+    assert 0 < found["prior"].ratio < data.nbytes / 2000
+    assert found["prior"].before > 0 == found["plain"].before
     assert all(p.psnr > 5 and p.seconds > 0 for p in found.values())
+
+
+def test_ratios_out_of_reach_are_named_and_left_out() -> None:
+    series = smooth_series(12, 2)
+    rows = rate_distortion.settings(series.grid)
+    assert {row.curve for row in rows} == set(rate_distortion.RATIOS)
+    without = [row for row in rows if row.problem]
+    assert {"30:1", "1000:1"} <= {row.name for row in without}
+    # The network is small enough, the descriptions are not.
+    late = dataclasses.replace(rows[0], problem="", encode={"init": "random", "target_ratio": 1e4})
+    found = list(rate_distortion.ours(series, peers.read_all(series), [without[0], late], "cpu"))
+    assert all(isinstance(reason, str) and "target_ratio" in reason for _, reason in found)
 
 
 def test_a_series_gets_a_report(tmp_path: Path, data: np.ndarray) -> None:
