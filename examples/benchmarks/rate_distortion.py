@@ -50,11 +50,9 @@ from metainr_core.layout import WHOLE_VOLUME_VOXELS
 RATIOS = {
     "Meta-INR": (30, 60, 100, 150, 200, 300, 500, 1000),
     "Meta-INR, steps on their own": (60, 150, 300),
-    "Meta-INR, 16 passes": (100, 300),
 }
 LARGE_RATIOS = {"Meta-INR": (100, 200, 300, 1000)}
 STARTS = {"Meta-INR, steps on their own": "meta"}
-PASSES = {"Meta-INR, 16 passes": 16}
 
 
 @dataclass(frozen=True)
@@ -82,8 +80,7 @@ def settings(grid: Grid, quick: bool = False) -> list[Setting]:
     rounds = {"outer_steps": 2} if quick else {}
     rows = []
     for curve, wanted in ratios.items():
-        start: dict[str, Any] = {"init": STARTS.get(curve, "previous")}
-        start["epochs"] = 1 if quick else PASSES.get(curve, 4)
+        start = {"init": STARTS.get(curve, "previous"), "epochs": 1 if quick else 4}
         for ratio in wanted:
             name, fields = f"{ratio:g}:1", {**start, "target_ratio": ratio}
             try:
@@ -93,11 +90,9 @@ def settings(grid: Grid, quick: bool = False) -> list[Setting]:
                 continue
             config = PretrainConfig.preset("default", siren=siren, **rounds)
             rows.append(Setting(curve, f"{name}, width {siren.width}", config, fields))
-        if curve not in PASSES:
-            config = PretrainConfig.preset(
-                "default", siren=choose_siren(grid, width=widest), **rounds
-            )
-            rows.append(Setting(curve, f"no ratio asked for, width {widest}", config, start))
+        siren = choose_siren(grid, width=widest)
+        config = PretrainConfig.preset("default", siren=siren, **rounds)
+        rows.append(Setting(curve, f"no ratio asked for, width {widest}", config, start))
     return rows
 
 

@@ -21,9 +21,9 @@ PARTS = ("peers", "ours")
 LIMIT = 200.0  # dB, so that a step without error is a number too
 RATIOS = (30, 60, 100, 150, 200, 300, 500, 1000)
 # How much smaller than asked for an archive may be and still stand for the ratio.
-_BEFORE = 1.08
+_BEFORE = 1.2
 # What a picture shows; below, a volume is not worth looking at.
-LOWEST_RATIO, LOWEST_PSNR = 8, 15
+LOWEST_RATIO, LOWEST_PSNR = 12, 15
 # Okabe and Ito's colours, which colour-blind readers tell apart too; markers say the same again.
 _PEERS = {
     "SZ3 per step": ("#D55E00", "o", "--"),
@@ -118,7 +118,7 @@ def draw(file: Path, series: Mapping[str, Curves]) -> bool:
         return False
     columns = min(3, len(series))
     rows = math.ceil(len(series) / columns)
-    figure = figure_module.Figure(figsize=(5.6 * columns, 4.2 * rows), dpi=130)
+    figure = figure_module.Figure(figsize=(5.6 * columns, 4.2 * rows), dpi=90)
     canvas_module.FigureCanvasAgg(figure)
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     ours = [k for k in dict.fromkeys(k for c in series.values() for k in c) if k not in _PEERS]
