@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 import torch
 
+from metainr_core import fused
 from metainr_core.archive import Archive
 from metainr_core.config import KEY_EPOCHS, EncodeConfig, SirenConfig
+from metainr_core.decode import decode_grid
 from metainr_core.encoding import encode
-from metainr_core.errors import SettingsError
+from metainr_core.errors import PriorError, SettingsError
 from metainr_core.metrics import Errors
 from metainr_core.prior import Prior
 from metainr_core.series import ArraySeries
 from metainr_core.step_encoder import StepEncoder
+from metainr_core.storage import load_bytes
 
 Maker = Callable[..., ArraySeries]
 
@@ -277,3 +280,90 @@ def test_the_device_fits_as_the_processor(
         assert fast.decode(row.step, device="cpu") == pytest.approx(
             fast.decode(row.step, device="cuda"), abs=1e-4
         )
+
+
+# Hidden matrices of the prior
+
+
+@pytest.mark.parametrize("torch_fits", [False, True])
+@pytest.mark.parametrize("weights", ["coded", "float32"])
+@pytest.mark.parametrize("init", ["meta", "previous"])
+@pytest.mark.parametrize("optimizer", ["muon", "adam"])
+def test_modulation_keeps_the_matrices_of_the_prior(
+    tmp_path: Path,
+    make_series: Maker,
+    quick: EncodeConfig,
+    prior: Prior,
+    monkeypatch: pytest.MonkeyPatch,
+    init: str,
+    weights: str,
+    optimizer: str,
+    torch_fits: bool,
+) -> None:
+    if torch_fits:
+        monkeypatch.setattr(fused, "serves", lambda *_: False)
+    config = dataclasses.replace(
+        quick,
+        init=init,
+        adapt="modulation",
+        weights=weights,
+        optimizer=optimizer,
+        weight_decay=1.0,
+        key_interval=2,
+    )
+    archive = encode(make_series(steps=3), tmp_path / "run.minr", config=config, prior=prior)
+    kept = Prior.load(archive.prior_path)
+    assert kept.digest == (prior.rounded() if weights == "coded" else prior).digest
+    opened = Archive.open(archive.path)
+    for step in range(3):
+        siren = opened.load_step(step)
+        for own, base in zip(siren.weights[1:-1], kept.siren.weights[1:-1], strict=True):
+            assert torch.equal(own, base)
+        assert not torch.equal(siren.weights[0], kept.siren.weights[0])
+        assert not torch.equal(siren.biases[1], kept.siren.biases[1])
+        # Better than what it starts from.
+        alone = decode_grid(
+            kept.siren,
+            opened.layout,
+            opened.grid.index_coordinates(opened.grid),
+            *opened.header.value_range.scale(),
+        )
+        start = Errors.between(make_series().read(step), alone)
+        assert opened.record(step).mean_squared_error < 0.5 * start.mean_squared
+    references = ["prior", "previous", "prior"] if init == "previous" else ["prior"] * 3
+    found = [r.reference for r in opened.records]
+    assert found == (references if weights == "coded" else ["none"] * 3)
+
+
+def test_modulation_takes_fewer_bytes(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig, prior: Prior
+) -> None:
+    sizes = []
+    for adapt in ("all", "modulation"):
+        config = dataclasses.replace(quick, init="meta", adapt=adapt)
+        path = tmp_path / f"{adapt}.minr"
+        archive = encode(make_series(steps=1), path, config=config, prior=prior)
+        sizes.append(len(load_bytes(archive.step_path(0), "code")))
+    assert sizes[1] < 0.7 * sizes[0]
+
+
+def test_modulation_of_bricks(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig, prior: Prior
+) -> None:
+    siren = dataclasses.replace(prior.siren_config, brick_size=6)
+    bricks = dataclasses.replace(prior, siren_config=siren)
+    config = dataclasses.replace(quick, siren=siren, init="meta", adapt="modulation")
+    archive = encode(make_series(steps=1), tmp_path / "run.minr", config=config, prior=bricks)
+    kept = Prior.load(archive.prior_path).siren.weights[1].expand(8, -1, -1)
+    assert torch.equal(archive.load_step(0).weights[1], kept)
+
+
+@pytest.mark.parametrize("init", ["random", "previous"])
+def test_modulation_needs_a_prior(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig, init: str
+) -> None:
+    config = dataclasses.replace(quick, init=init, adapt="modulation")
+    with pytest.raises(PriorError, match="adapt is modulation, which needs a prior") as error:
+        encode(make_series(), tmp_path / "run.minr", config=config)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run.minr").exists()

@@ -16,7 +16,7 @@ from metainr_core.optim import Descent
 from metainr_core.rounding import Rounding
 from metainr_core.sampling import coordinates
 from metainr_core.siren import Siren, initialize, mean_squared_errors
-from metainr_core.training import Samples, Trainer, random_generator
+from metainr_core.training import Samples, State, Trainer, random_generator
 
 BOX = (4, 5, 6)
 
@@ -219,3 +219,66 @@ def test_generators_are_told_apart_by_every_seed() -> None:
     assert draw(1, 2) == draw(1, 2)
     tuples = [(), (0,), (1,), (0, 0), (0, 1), (1, 0), (0, 0, 0), (2**31 - 1, 5, 7)]
     assert len({draw(*t) for t in tuples}) == len(tuples)
+
+
+# Work in legs
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+@pytest.mark.parametrize("rounded", [False, True])
+@pytest.mark.parametrize("hidden", [False, True])
+def test_another_trainer_goes_on_to_the_bit(optimizer: str, rounded: bool, hidden: bool) -> None:
+    index, many = minibatches(1, 9), samples(2, points=False)
+    rates = [1e-3 * (9 - i) for i in range(9)]
+    rounding = grid(networks(2), 3.0) if rounded else None
+
+    def make(siren: Siren) -> Trainer:
+        trainer = Trainer(siren, many, optimizer, torch.float32, 0.5, hidden)
+        trainer.round_to(rounding)
+        return trainer
+
+    whole = make(networks(2))
+    losses = whole.run(index, rates)
+    first = make(networks(2))
+    assert torch.equal(first.run(index[:, :4], rates[:4]), losses[:4])
+    state = first.state
+    assert state.taken == 4
+    held = [t.clone() for t in state[:3]]
+    # Whatever it was before, and had done.
+    second = make(networks(2).map(lambda t: -2 * t))
+    second.run(index[:, 7:], rates[7:])
+    second.resume(state)
+    assert torch.equal(second.run(index[:, 4:], rates[4:]), losses[4:])
+    for mine, wanted in zip(second.state, whole.state, strict=True):
+        assert torch.equal(torch.as_tensor(mine), torch.as_tensor(wanted))
+    # A copy: the first leg can be gone on from once more.
+    assert all(map(torch.equal, first.state[:3], held))
+
+
+def test_states_are_cut_and_joined() -> None:
+    many, index = samples(3, points=True), minibatches(3, 4)
+    trainer = Trainer(networks(3), many, "muon", torch.float32)
+    trainer.run(index, [1e-3] * 4)
+    state = trainer.state
+    joined = State.concatenate([state.part(slice(0, 1)), state.part(slice(1, 3))])
+    assert joined.taken == state.taken == 4
+    assert all(map(torch.equal, joined[:3], state[:3]))
+    assert state.part(slice(1, 3)).first.shape == (2, state.weights.shape[1])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_hidden_matrices_can_be_left_alone(optimizer: str, dtype: torch.dtype) -> None:
+    """Whatever Muon's weight decay; everything else moves, and the loss falls."""
+    voxels = torch.arange(120)
+    where = coordinates(voxels, BOX)[None]
+    values = torch.sin(2 * where.sum(2, keepdim=True)).repeat(2, 1, 1)
+    siren = networks(2, 16)
+    trainer = Trainer(siren, Samples(values, BOX), optimizer, dtype, 1.0, hidden=False)
+    losses = trainer.run(voxels.repeat(1, 40, 1).int(), [3e-3] * 40)
+    for layer, (weight, bias) in enumerate(
+        zip(trainer.siren.weights, trainer.siren.biases, strict=True)
+    ):
+        assert torch.equal(weight, siren.weights[layer]) is (layer in (1, 2))
+        assert not torch.equal(bias, siren.biases[layer])
+    assert bool((losses[-1] < 0.3 * losses[0]).all())
