@@ -99,7 +99,7 @@ def test_the_price_decides() -> None:
     variance = float(values.var())
     size, parameters = float(sizes(siren, rounding)[0]), siren.flat().shape[1]
     even = variance / (8 * 2 * math.log(2) * size / parameters)
-    for factor, kept in ((0.5, True), (2.0, False)):
+    for factor, kept in ((0.8, True), (1.25, False)):
         found = spared(siren, rounding, values, factor * even)
         assert torch.equal(found.flat(), rounding.round(siren.flat())) is kept
 
