@@ -127,7 +127,7 @@ class Archive:
         make_folder(archive.folder)
         archive.write_index()
         # Steps of the old archive must not be taken for steps of the new one.
-        for old in archive._files.found().values():
+        for old in [*archive._files.found().values(), archive.prior_path]:
             old.unlink(missing_ok=True)
         return archive
 
@@ -258,16 +258,19 @@ class Archive:
         return self._files.is_intact(step)
 
     def damaged(self, progress: Progress = no_progress) -> list[int]:
-        """Steps whose file is there, but cannot be read or is not the one that was recorded."""
+        """Steps whose file is there and of no use: it, or what it is a difference to, is damaged,
+        changed or missing."""
         result = []
         files = self._files.found()
         for count, step in enumerate(files):
             progress(count / len(files), f"checking step {step}")
             try:
-                intact = step in self._records and self.is_intact(step)
-            except OSError:
-                intact = False
-            if not intact:
+                usable = step in self._records and self.is_intact(step)
+                if usable and self._records[step].reference != "none":
+                    self.load_step(step)
+            except (MetaINRError, OSError):
+                usable = False
+            if not usable:
                 result.append(step)
         return result
 

@@ -59,7 +59,8 @@ def warn_of_misses(archive: Archive, steps: Collection[int] | None = None) -> No
             warnings.warn(f"{archive.path}: {text}; {cure}", MetaINRWarning, stacklevel=2)
     if (target := asked.get("target_ratio")) is not None and archive.ratio < target:
         text = f"target_ratio is {target:g}, and the archive reaches {archive.ratio:.5g}"
-        cure = "coded weights or a smaller network reach more"
+        coded = all(r.weights == "coded" for r in archive.records)
+        cure = "a smaller network reaches more" if coded else "coded weights reach more"
         warnings.warn(f"{archive.path}: {text}; {cure}", MetaINRWarning, stacklevel=2)
 
 
@@ -77,7 +78,8 @@ def archive_report(archive: Archive, progress: Progress = no_progress) -> dict[s
     """What ``encode`` and ``info`` tell of an archive, JSON-able."""
     records = archive.records
     damaged = archive.damaged(progress)
-    finite = [r.psnr_series for r in records if math.isfinite(r.psnr_series)]
+    good = [r for r in records if r.step not in damaged]
+    finite = [r.psnr_series for r in good if math.isfinite(r.psnr_series)]
     return {
         "archive": str(archive.path),
         "array": archive.array,

@@ -30,8 +30,8 @@ from .weights import as_stored
 
 # Of one layer in one minibatch, that keep a large GPU busy.
 _GPU_ACTIVATIONS = 1 << 22
-# Of the index, besides its rows for the steps.
-_INDEX_BYTES = 1500
+# Of the index, besides its rows for the steps; of a step's description for every further component.
+_INDEX_BYTES, _COMPONENT_BYTES = 1500, 120
 # With a target ratio and init = previous: bytes of a key frame over those of another step.
 _KEY_BYTES = 2
 # Float32 volumes that are fitted together.
@@ -169,7 +169,8 @@ class StepEncoder:
         reference, budget = self._reference(steps[0]), self._budget(steps[0])
         if reference == "none":
             siren = siren.map(torch.zeros_like)
-        if reference != "previous" or self.config.target_ratio:
+        # With a bound the record's error is not that of the networks.
+        if reference != "previous" or self.config.target_ratio or self.config.max_error:
             return RoundingPlan(siren, share, budget=budget)
         # As good as the step before will do: the series changes slowly.
         _, half = self.archive.header.value_range.scale()
@@ -184,12 +185,13 @@ class StepEncoder:
         archive, prior = self.archive, self.archive.prior_path
         volume = 4 * archive.grid.voxels * archive.components
         shared = _INDEX_BYTES + (prior.stat().st_size if prior.exists() else 0)
-        budget = volume / self.config.target_ratio - shared / len(self.steps) - STEP_BYTES
+        described = STEP_BYTES + _COMPONENT_BYTES * (archive.components - 1)
+        described += shared / len(self.steps)
+        budget = volume / self.config.target_ratio - described
         if budget <= 0:
-            most = volume / (shared / len(self.steps) + STEP_BYTES)
             raise SettingsError(
                 f"target_ratio {self.config.target_ratio:g} leaves no bytes for weights: the"
-                f" descriptions alone give {most:.0f}; ask for less"
+                f" descriptions alone give a ratio of {volume / described:.0f}; ask for less"
             )
         if self.config.init == "previous":
             # All steps up to the next key frame build on this one.

@@ -94,6 +94,8 @@ class StepFiles:
         self.records[step] = with_file(record, self.path(step), self.header)
         try:
             self._load(step, metadata)
+            if record.bound:
+                self.residual(step)
         except BaseException:
             del self.records[step]
             if known is not None:

@@ -81,7 +81,8 @@ def serves(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether the library can be used for this device and format of products."""
     if device.type != "cpu" or (functions := library()) is None:
         return False
-    return dtype == torch.float32 or bool(functions.metainr_bfloat16())
+    bfloat16 = dtype == torch.bfloat16 and bool(functions.metainr_bfloat16())
+    return dtype == torch.float32 or bfloat16
 
 
 def fit(

@@ -193,7 +193,7 @@ def test_what_is_impossible_says_what_is_possible(
     config = ratio_config(quick, "random", target_ratio=500.0)
     with pytest.raises(SettingsError, match="the descriptions alone give") as error:
         encode(series, tmp_path / "run.minr", config=config)
-    possible = float(str(error.value).split("alone give ")[1].split(";")[0])
+    possible = float(str(error.value).split("alone give a ratio of ")[1].split(";")[0])
     lower = dataclasses.replace(config, target_ratio=0.9 * possible)
     archive = encode(series, tmp_path / "other.minr", config=lower)
     assert archive.ratio >= 0.9 * possible

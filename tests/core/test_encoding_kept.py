@@ -299,7 +299,6 @@ def test_steps_that_cannot_be_read_are_no_reason_to_refuse(
     assert values(from_prior, [1])[1].shape == (8, 10, 12, 1)
 
 
-@pytest.mark.xfail(reason="a new archive keeps the prior of the old one, and counts its bytes")
 def test_an_overwritten_archive_keeps_no_prior(
     from_prior: Archive, make_series: Maker, quick: EncodeConfig
 ) -> None:
