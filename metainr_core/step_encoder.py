@@ -185,8 +185,8 @@ class StepEncoder:
         archive, prior = self.archive, self.archive.prior_path
         volume = 4 * archive.grid.voxels * archive.components
         shared = _INDEX_BYTES + (prior.stat().st_size if prior.exists() else 0)
-        described = STEP_BYTES + _COMPONENT_BYTES * (archive.components - 1)
-        described += shared / len(self.steps)
+        more = _COMPONENT_BYTES * (archive.components - 1)
+        described = STEP_BYTES + more + shared / len(self.steps)
         budget = volume / self.config.target_ratio - described
         if budget <= 0:
             raise SettingsError(
