@@ -21,7 +21,7 @@ from .errors import (
 from .layout import BITS, choose_siren
 from .pretraining import check_prior
 from .prior import Prior
-from .records import Header
+from .records import Header, step_names
 from .series import Progress, Range, Series, StepScan, no_progress
 from .step_encoder import StepEncoder
 
@@ -90,7 +90,9 @@ def encode(
         archive.store_prior(kept)
     replaced = [step for step in todo if encoder.is_outdated(step)]
     if replaced:
-        message = f"{archive.path}: replacing {_names(replaced)}, made with other settings or prior"
+        message = (
+            f"{archive.path}: replacing {step_names(replaced)}, made with other settings or prior"
+        )
         warnings.warn(message, MetaINRWarning, stacklevel=2)
     done = len(chosen) - len(todo)
     try:
@@ -119,20 +121,10 @@ def _group_progress(progress: Progress, done: int, total: int, group: Sequence[i
         overall = (done + len(group) * fraction) / total
         progress(
             _SCAN_SHARE + (1 - _SCAN_SHARE) * overall,
-            f"{_names(group)} ({done + len(group)}/{total}): {message}",
+            f"{step_names(group)} ({done + len(group)}/{total}): {message}",
         )
 
     return report
-
-
-def _names(steps: Sequence[int]) -> str:
-    if len(steps) == 1:
-        return f"step {steps[0]}"
-    if len(steps) < 5:
-        return "steps " + ", ".join(map(str, steps))
-    first, second, *_, last = steps
-    whole = last - first < len(steps)
-    return f"steps {first} to {last}" if whole else f"steps {first}, {second} … {last}"
 
 
 def _check_init(config: EncodeConfig, prior: Prior | None) -> None:
@@ -227,7 +219,7 @@ def _check_kept(archive: Archive, todo: Sequence[int], prior: Prior | None) -> N
         what = what or ("the prior" if reference == "prior" else f"step {step - 1}")
     if lost:
         raise ArchiveError(
-            f"{archive.path} holds {_names(lost)} as differences to {what}, which would be"
+            f"{archive.path} holds {step_names(lost)} as differences to {what}, which would be"
             " replaced; encode them too, or choose another file"
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -135,3 +135,14 @@ def with_file(record: StepRecord, path: Path, header: Header) -> StepRecord:
     size = path.stat().st_size
     raw = header.grid.voxels * header.components * 4
     return dataclasses.replace(record, bytes=size, ratio=raw / size, sha256=file_sha256(path))
+
+
+def step_names(steps: Sequence[int]) -> str:
+    """``step 3``, ``steps 3, 5``, ``steps 0 to 40``, ``steps 3, 5 … 40``: ascending numbers."""
+    if len(steps) == 1:
+        return f"step {steps[0]}"
+    if len(steps) < 5:
+        return "steps " + ", ".join(map(str, steps))
+    first, second, *_, last = steps
+    whole = last - first < len(steps)
+    return f"steps {first} to {last}" if whole else f"steps {first}, {second} … {last}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import MetaINRWarning
+from .records import step_names
 from .series import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -62,16 +63,6 @@ def warn_of_misses(archive: Archive, steps: Collection[int] | None = None) -> No
         coded = all(r.weights == "coded" for r in archive.records)
         cure = "a smaller network reaches more" if coded else "coded weights reach more"
         warnings.warn(f"{archive.path}: {text}; {cure}", MetaINRWarning, stacklevel=2)
-
-
-def step_names(steps: Sequence[int]) -> str:
-    """``step 3``, ``steps 3, 5``, ``12 steps (3, 5 … 40)``."""
-    if len(steps) == 1:
-        return f"step {steps[0]}"
-    if len(steps) < 9:
-        return "steps " + ", ".join(map(str, steps))
-    first, second, *_, last = steps
-    return f"{len(steps)} steps ({first}, {second} … {last})"
 
 
 def archive_report(archive: Archive, progress: Progress = no_progress) -> dict[str, Any]:

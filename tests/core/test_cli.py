@@ -20,7 +20,6 @@ from metainr_core.archive import Archive
 from metainr_core.cli import main
 from metainr_core.metrics import Errors
 from metainr_core.prior import Prior
-from metainr_core.report import step_names
 from metainr_core.series import ArraySeries
 
 Maker = Callable[..., ArraySeries]
@@ -176,14 +175,6 @@ def test_a_goal_that_is_missed_is_said_once(folder: Path, capsys: Capture) -> No
     assert main(["encode", "flow", "-o", "b.minr", "--steps", "0", *ENCODE, *flags]) == 0
     error = capsys.readouterr().err
     assert error.startswith("metainr: b.minr: target_ratio is 2, and the archive reaches 1.")
-
-
-@pytest.mark.parametrize(
-    ("steps", "expected"),
-    [([3], "step 3"), ([3, 5], "steps 3, 5"), (list(range(2, 22)), "20 steps (2, 3 … 21)")],
-)
-def test_names_of_steps_are_short(steps: list[int], expected: str) -> None:
-    assert step_names(steps) == expected
 
 
 def test_exact_and_rangeless_steps_are_told_apart(folder: Path, capsys: Capture) -> None:

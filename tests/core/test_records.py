@@ -14,7 +14,7 @@ from metainr_core.config import SirenConfig
 from metainr_core.errors import DAMAGE, MetaINRError
 from metainr_core.grid import Grid
 from metainr_core.hashing import file_sha256
-from metainr_core.records import Header, StepRecord, of_one_fit, over_range, with_file
+from metainr_core.records import Header, StepRecord, of_one_fit, over_range, step_names, with_file
 from metainr_core.series import Range
 from tests.core.archives import record
 
@@ -80,3 +80,16 @@ def test_a_record_takes_the_figures_of_its_file(tmp_path: Path) -> None:
     assert (row.bytes, row.ratio, row.sha256) == (96, 10.0, file_sha256(path))
     assert of_one_fit(row, RECORD)
     assert not of_one_fit(row, dataclasses.replace(RECORD, seconds=1.6))
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([3], "step 3"),
+        ([3, 5], "steps 3, 5"),
+        (list(range(2, 22)), "steps 2 to 21"),
+        ([0, 2, 3, 4, 9], "steps 0, 2 … 9"),
+    ],
+)
+def test_names_of_steps_are_short(steps: list[int], expected: str) -> None:
+    assert step_names(steps) == expected
