@@ -184,7 +184,7 @@ class Fitting:
         leg = leg._replace(rounding=Rounding.of(plan.reference, codes, pull))
         fitted = self._run(siren, values, leg, progress).weights
         codes = within_budget(siren.view(fitted), codes, plan.reference, self.bricks, plan.budget)
-        if self.wanted:
+        if self.wanted and plan.budget == math.inf:
             codes = self._refined(siren.view(fitted), values, codes, fine, plan)
         rounding = Rounding.of(plan.reference, codes)
         networks = spare(
@@ -210,7 +210,7 @@ class Fitting:
             errors = self._estimate(siren.view(rounded), values, _CHECK_VOXELS)
             missed = (errors > self.wanted * _MARGIN).repeat_interleave(self.bricks)[:, None]
             lower = torch.where(missed, torch.minimum(codes, torch.maximum(fine, codes - 4)), codes)
-            if plan.budget < math.inf or torch.equal(lower, codes):
+            if torch.equal(lower, codes):
                 return codes
             codes = lower
 
