@@ -21,17 +21,26 @@ _STYLES = {
 }
 
 
-def draw(file: Path, name: str, curves: Sequence[dict[str, Any]]) -> bool:
-    """Writes a PNG; False, with nothing written, where there is no matplotlib."""
+def new_figure(size: tuple[float, float], dpi: int) -> tuple[Any, Any] | None:
+    """A figure of ``size`` inches and matplotlib's ticker; None where there is no matplotlib."""
     try:
         # By name: ParaView brings it or not, and type checkers differ on what it is.
         figure_module = importlib.import_module("matplotlib.figure")
         canvas_module = importlib.import_module("matplotlib.backends.backend_agg")
         ticker = importlib.import_module("matplotlib.ticker")
     except ImportError:
-        return False
-    figure = figure_module.Figure(figsize=(8, 5), dpi=150)
+        return None
+    figure = figure_module.Figure(figsize=size, dpi=dpi)
     canvas_module.FigureCanvasAgg(figure)
+    return figure, ticker
+
+
+def draw(file: Path, name: str, curves: Sequence[dict[str, Any]]) -> bool:
+    """Writes a PNG; False, with nothing written, where there is no matplotlib."""
+    made = new_figure((8, 5), 150)
+    if made is None:
+        return False
+    figure, ticker = made
     axes = figure.add_subplot()
     for curve in curves:
         colour, marker, line = _STYLES[curve["key"]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from metainr_core.metrics import Errors, psnr
 
 from .markdown import about, number, table
+from .plots import new_figure
 
 PARTS = ("peers", "ours")
 LIMIT = 200.0  # dB, so that a step without error is a number too
@@ -109,17 +109,12 @@ def _between(line: Sequence[Point], ratio: float) -> list[float]:
 
 def draw(file: Path, series: Mapping[str, Curves]) -> bool:
     """Writes a PNG, a panel per series; False, with nothing written, without matplotlib."""
-    try:
-        # By name: ParaView brings it or not, and type checkers differ on what it is.
-        figure_module = importlib.import_module("matplotlib.figure")
-        canvas_module = importlib.import_module("matplotlib.backends.backend_agg")
-        ticker = importlib.import_module("matplotlib.ticker")
-    except ImportError:
-        return False
     columns = min(3, len(series))
     rows = math.ceil(len(series) / columns)
-    figure = figure_module.Figure(figsize=(5.6 * columns, 4.2 * rows), dpi=90)
-    canvas_module.FigureCanvasAgg(figure)
+    made = new_figure((5.6 * columns, 4.2 * rows), 90)
+    if made is None:
+        return False
+    figure, ticker = made
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     ours = [k for k in dict.fromkeys(k for c in series.values() for k in c) if k not in _PEERS]
     styles = {**_PEERS, **{k: _OURS[i % len(_OURS)] for i, k in enumerate(ours)}}
