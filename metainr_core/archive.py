@@ -23,6 +23,7 @@ from .device import decode_dtype, find_device
 from .errors import DAMAGE, ArchiveError, MetaINRError
 from .grid import Grid
 from .layout import BrickLayout
+from .members import Member
 from .prior import Prior
 from .records import Header, StepRecord, of_one_fit, over_range
 from .residual import resample
@@ -83,6 +84,14 @@ class Archive:
     @property
     def times(self) -> list[float]:
         return [self._records[s].time for s in self.steps]
+
+    @property
+    def members(self) -> list[Member]:
+        """The runs that the series' steps belong to, encoded or not: of an ensemble, several."""
+        if "members" in self.info:
+            return [Member.from_json(m) for m in self.info["members"]]
+        count = int(self.info.get("series_steps", max(self.steps, default=-1) + 1))
+        return [Member("", 0, count)]
 
     @property
     def series_range(self) -> Range:

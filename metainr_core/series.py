@@ -15,6 +15,7 @@ import numpy as np
 from .errors import SeriesError
 from .grid import Grid
 from .hashing import fingerprint
+from .members import Member
 
 Progress = Callable[[float, str], None]
 """``progress(fraction, message)``, fraction 0 to 1; may raise ``Cancelled``."""
@@ -115,6 +116,11 @@ class Series(ABC):
 
     def __len__(self) -> int:
         return len(self.times)
+
+    @property
+    def members(self) -> list[Member]:
+        """The runs that the steps belong to, in their order: of an ensemble, several."""
+        return [Member("", 0, len(self))]
 
     @abstractmethod
     def _load(self, step: int) -> np.ndarray:
