@@ -49,7 +49,7 @@ def _run(arguments: list[str]) -> int:
         from .commands import make_parser
         from .progress_bar import ProgressBar
         from .report import print_report
-        from .vti import quieten
+        from .vtk_modules import quieten
 
         options = make_parser().parse_args(arguments)
         quieten()

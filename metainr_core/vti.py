@@ -1,9 +1,4 @@
-"""``.vti`` and ``.pvd`` files, through whichever VTK the host has.
-
-The only module of the core that touches VTK, and only inside its functions: importing
-``metainr_core`` does not. ParaView's Python, Debian's ``python3-paraview`` and pip's ``vtk`` all
-bring the same ``vtkmodules``.
-"""
+"""``.vti`` and ``.pvd`` files, read and written by VTK."""
 
 from __future__ import annotations
 
@@ -14,7 +9,6 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +18,9 @@ from .errors import DAMAGE, ArchiveError, MetaINRError, SeriesError
 from .grid import Grid
 from .series import Series, check_grid, choose_array
 from .storage import make_folder, write_atomically
+from .vtk_modules import vtk
 
 _MARK = "metainr"
-
-
-def _vtk(module: str) -> Any:
-    try:
-        return import_module("vtkmodules." + module)
-    except ImportError as error:
-        raise MetaINRError(
-            f"image files need VTK, which this Python lacks ({error}); install it"
-            " (pip install vtk), or use ParaView's Python (metainr pvpython)"
-        ) from error
-
-
-def quieten() -> None:
-    """VTK's own messages no longer go to stderr; what matters of them comes as exceptions."""
-    try:
-        logger = _vtk("vtkCommonCore").vtkLogger
-    except MetaINRError:
-        return
-    logger.SetStderrVerbosity(logger.VERBOSITY_OFF)
 
 
 def image_grid(image: Any, association: str) -> Grid:
@@ -83,7 +59,7 @@ def image_values(image: Any, array: str, association: str) -> np.ndarray:
         names = ", ".join(f"{n} ({a})" for a, n in image_arrays(image)) or "none"
         raise MetaINRError(f'there is no {association} array "{array}"; its arrays: {names}')
     shape = image_grid(image, association).shape
-    flat = _vtk("util.numpy_support").vtk_to_numpy(found)
+    flat = vtk("util.numpy_support").vtk_to_numpy(found)
     return flat.reshape(*shape, found.GetNumberOfComponents())
 
 
@@ -92,13 +68,13 @@ def make_image(values: np.ndarray, grid: Grid, array: str) -> Any:
 
     They are not copied, and go when the image does.
     """
-    image = _vtk("vtkCommonDataModel").vtkImageData()
+    image = vtk("vtkCommonDataModel").vtkImageData()
     image.SetExtent(grid.extent)
     image.SetSpacing(grid.spacing)
     image.SetOrigin(grid.origin)
     image.SetDirectionMatrix(grid.direction)
     flat = np.ascontiguousarray(values).reshape(grid.voxels, -1)
-    data = _vtk("util.numpy_support").numpy_to_vtk(flat, deep=False)
+    data = vtk("util.numpy_support").numpy_to_vtk(flat, deep=False)
     data.SetName(array)
     # Without a name in Python, VTK would keep the values until its next such array after this.
     image.values = data
@@ -117,7 +93,7 @@ def read_image(path: Path, array: str | None = None) -> Any:
     """
     if not path.is_file():
         raise SeriesError(f"{path} does not exist")
-    reader = _vtk("vtkIOXML").vtkXMLImageDataReader()
+    reader = vtk("vtkIOXML").vtkXMLImageDataReader()
     reader.SetFileName(str(path))
     with _problems(reader) as problems:
         reader.UpdateInformation()
@@ -143,7 +119,7 @@ def _problems(algorithm: Any) -> Iterator[list[str]]:
 
     note.CallDataType = "string0"  # type: ignore[attr-defined]
     # The parser inside a reader reports to the output window, which outlives this call.
-    window = _vtk("vtkCommonCore").vtkOutputWindow.GetInstance()
+    window = vtk("vtkCommonCore").vtkOutputWindow.GetInstance()
     tag = window.AddObserver("ErrorEvent", note)
     algorithm.AddObserver("ErrorEvent", note)
     try:
@@ -264,7 +240,7 @@ def write_image(image: Any, path: Path) -> None:
 
     ``path`` holds all of it or what it held before. Raises ArchiveError.
     """
-    writer = _vtk("vtkIOXML").vtkXMLImageDataWriter()
+    writer = vtk("vtkIOXML").vtkXMLImageDataWriter()
     writer.SetDataModeToBinary()
     writer.SetInputData(image)
     try:
@@ -275,7 +251,7 @@ def write_image(image: Any, path: Path) -> None:
             with _problems(writer) as problems:
                 writer.Write()
             if code := writer.GetErrorCode():
-                problems.insert(0, _vtk("vtkCommonMisc").vtkErrorCode.GetStringFromErrorCode(code))
+                problems.insert(0, vtk("vtkCommonMisc").vtkErrorCode.GetStringFromErrorCode(code))
             if problems:
                 raise OSError(problems[0])
             with temporary.open("rb") as file:

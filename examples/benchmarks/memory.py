@@ -83,7 +83,7 @@ def write_series(folder: Path, size: int, dtype: str = "f4", steps: int = STEPS)
 
 def baselines() -> Iterator[dict[str, Any]]:
     """What a process needs that only imports."""
-    vtk = "from metainr_core import vti; vti.quieten(); vti._vtk('vtkIOXML')"
+    vtk = "from metainr_core.vtk_modules import quieten, vtk; quieten(); vtk('vtkIOXML')"
     jobs = {"import numpy": "import numpy", "import torch": "import torch", "torch and VTK": vtk}
     for job, body in jobs.items():
         yield {"job": job, "size": 0, "data_bytes": 0, "peak_bytes": peak_bytes(body)}

@@ -18,6 +18,7 @@ from metainr_core import vti
 from metainr_core.errors import MetaINRError, SeriesError
 from metainr_core.grid import Grid
 from metainr_core.series import ArraySeries, open_series
+from metainr_core.vtk_modules import quieten
 
 pytest.importorskip("vtkmodules.vtkIOXML")
 
@@ -261,7 +262,7 @@ def test_a_wrong_pvd_is_refused(tmp_path: Path, text: str, message: str) -> None
     "text", ["", "<VTKFile", "no XML", "<VTKFile type='ImageData'><ImageData/></VTKFile>", "<a/>"]
 )
 def test_a_damaged_image_is_refused(tmp_path: Path, text: str) -> None:
-    vti.quieten()
+    quieten()
     path = tmp_path / "a.vti"
     path.write_text(text)
     with pytest.raises(SeriesError) as error:
@@ -271,7 +272,7 @@ def test_a_damaged_image_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_appended_data_that_the_parser_refuses_is_explained(tmp_path: Path) -> None:
-    vti.quieten()
+    quieten()
     path = tmp_path / "a.vti"
     write(path)
     text = path.read_text().replace("<PointData", "\x01<PointData")
@@ -302,7 +303,7 @@ def test_without_vtk_the_cure_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(MetaINRError, match=r"need VTK.*pip install vtk") as error:
         open_series(tmp_path / "a.vti")
     assert "\n" not in str(error.value)
-    vti.quieten()
+    quieten()
     assert importlib.import_module("vtkmodules")
 
 
@@ -329,7 +330,7 @@ def test_a_mark_is_read_back(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "a.vti"
     path.write_text("before")
-    vti.quieten()
+    quieten()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
