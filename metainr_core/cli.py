@@ -46,6 +46,9 @@ def _run(arguments: list[str]) -> int:
             return launch(arguments[0], arguments[1:])
         import warnings
 
+        # Takes long, so before the progress bar, which answers Ctrl-C only between pieces of work.
+        import torch  # noqa: F401
+
         from .commands import make_parser
         from .progress_bar import ProgressBar
         from .report import print_report

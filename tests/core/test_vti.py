@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import itertools
 import resource
 import weakref
@@ -291,20 +290,6 @@ def test_reading_leaves_no_observer_behind(tmp_path: Path) -> None:
     write(tmp_path / "a.vti")
     vti.read_image(tmp_path / "a.vti")
     assert not vtkOutputWindow.GetInstance().HasObserver("ErrorEvent")
-
-
-def test_without_vtk_the_cure_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path / "a.vti")
-
-    def missing(name: str) -> None:
-        raise ModuleNotFoundError(f"No module named {name!r}")
-
-    monkeypatch.setattr(vti, "import_module", missing)
-    with pytest.raises(MetaINRError, match=r"need VTK.*pip install vtk") as error:
-        open_series(tmp_path / "a.vti")
-    assert "\n" not in str(error.value)
-    quieten()
-    assert importlib.import_module("vtkmodules")
 
 
 def test_an_unwritable_place_is_reported(tmp_path: Path) -> None:
