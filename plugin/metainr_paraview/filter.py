@@ -25,26 +25,32 @@ _PROGRESS_INTERVAL = 0.1  # seconds
 
 
 class MetaINRFilter(VTKPythonAlgorithmBase):
-    """Base of the filters. Subclasses set ``label`` and write ``run``.
+    """Base of the filters. Subclasses set ``label`` and ``output_types`` and write ``run``.
 
-    ``run(inInfo, output, progress)`` fills ``output``. When it raises MetaINRError the output is
-    emptied, and the message is shown and attached to the output as field data ``minr_error``,
-    which also reaches a client whose server runs elsewhere.
+    ``run(inInfo, output, progress)`` fills ``output``, that of port 0; those of other ports are
+    ``self.GetOutputDataObject(port)``. All of them are empty before. When it raises MetaINRError
+    they are emptied, and the message is shown and attached to the output of port 0 as field data
+    ``minr_error``, which also reaches a client whose server runs elsewhere.
     """
 
     label = "Meta-INR"
+    output_types: ClassVar[tuple[str, ...]] = ("vtkTable",)
     property_defaults: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, **ports: Any):
-        super().__init__(**ports)
+        super().__init__(nOutputPorts=len(self.output_types), **ports)
         self.values: dict[str, Any] = dict(self.property_defaults)
+
+    def FillOutputPortInformation(self, port: int, info: Any) -> int:
+        info.Set(vtkDataObject.DATA_TYPE_NAME(), self.output_types[port])
+        return 1
 
     def run(self, inInfo: Any, output: Any, progress: Progress) -> None:
         raise NotImplementedError
 
     def RequestData(self, request: Any, inInfo: Any, outInfo: vtkInformationVector) -> int:
+        empty(outInfo)
         output = vtkDataObject.GetData(outInfo, 0)
-        output.Initialize()
         # An abort that came too late for the last execution must not stop this one.
         self.SetAbortExecute(0)
         message = ""
@@ -65,7 +71,7 @@ class MetaINRFilter(VTKPythonAlgorithmBase):
         finally:
             self.SetAbortExecute(0)
         if message:
-            output.Initialize()
+            empty(outInfo)
             add_field_text(output, ERROR_ARRAY, message)
             self.report(message)
         # 0 would add VTK's own lines about a failed request to the one that says what is wrong.
@@ -86,21 +92,22 @@ class MetaINRFilter(VTKPythonAlgorithmBase):
 
 
 class TableFilter(MetaINRFilter):
-    """A filter from an image series to a table that does not depend on time."""
+    """A filter with one input (image data), whose table and other outputs do not depend on time."""
 
-    def __init__(self) -> None:
-        super().__init__(nInputPorts=1, inputType="vtkImageData", outputType="vtkTable")
+    def __init__(self, inputType: str = "vtkImageData") -> None:
+        super().__init__(nInputPorts=1, inputType=inputType)
 
     def RequestInformation(self, request: Any, inInfo: Any, outInfo: vtkInformationVector) -> int:
         # With time in its information the filter would run again for every time that is shown.
-        remove_times(outInfo.GetInformationObject(0))
+        for port in range(outInfo.GetNumberOfInformationObjects()):
+            remove_times(outInfo.GetInformationObject(port))
         return 1
 
     def RequestData(self, request: Any, inInfo: Any, outInfo: vtkInformationVector) -> int:
         controller = vtkMultiProcessController.GetGlobalController()
         if controller is None or controller.GetNumberOfProcesses() == 1:
             return super().RequestData(request, inInfo, outInfo)
-        vtkDataObject.GetData(outInfo, 0).Initialize()
+        empty(outInfo)
         if controller.GetLocalProcessId() == 0:
             self.report(
                 f"runs on one process, but this server has {controller.GetNumberOfProcesses()};"
@@ -138,6 +145,12 @@ def missing_module(error: ImportError) -> str:
 
 def first_line(error: BaseException) -> str:
     return str(error).strip().split("\n")[0]
+
+
+def empty(outInfo: vtkInformationVector) -> None:
+    """Empties the outputs of all ports."""
+    for port in range(outInfo.GetNumberOfInformationObjects()):
+        vtkDataObject.GetData(outInfo, port).Initialize()
 
 
 def remove_times(info: Any) -> None:

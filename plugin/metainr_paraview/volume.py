@@ -28,8 +28,10 @@ _EMPTY = (0, -1, 0, -1, 0, -1)
 class ArchiveSource(MetaINRFilter):
     """Decodes the step nearest to the time asked for. Subclasses give ``archive_path``."""
 
+    output_types = ("vtkImageData",)
+
     def __init__(self, **ports: Any):
-        super().__init__(outputType="vtkImageData", **ports)
+        super().__init__(**ports)
         self._archive: Any = None
         self._stamp: tuple[int, ...] | None = None
         self._grid: Grid | None = None

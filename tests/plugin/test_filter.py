@@ -12,7 +12,7 @@ from metainr_core.errors import MetaINRWarning, SeriesError
 pytest.importorskip("vtkmodules")
 from metainr_paraview.filter import ERROR_ARRAY, TableFilter, stamp
 from metainr_paraview.tables import field_text, fill_table
-from vtkmodules.vtkCommonCore import vtkOutputWindow
+from vtkmodules.vtkCommonCore import vtkOutputWindow, vtkPoints
 
 
 class Failing(TableFilter):
@@ -80,6 +80,38 @@ def test_an_error_is_one_line_and_leaves_no_rows(
     algorithm.Modified()
     algorithm.Update()
     assert field_text(algorithm.GetOutputDataObject(0), ERROR_ARRAY) == ""
+
+
+class TwoOutputs(Failing):
+    """A table and a point, which fails after both are filled."""
+
+    output_types = ("vtkTable", "vtkPolyData")
+
+    def run(self, inInfo: Any, output: Any, progress: Any) -> None:
+        path = self.GetOutputDataObject(1)
+        assert path.GetNumberOfPoints() == 0
+        points = vtkPoints()
+        points.InsertNextPoint(1, 2, 3)
+        path.SetPoints(points)
+        super().run(inInfo, output, progress)
+
+
+def test_an_error_empties_every_output(lab: Any) -> None:
+    algorithm = lab.connect(TwoOutputs(), lab.source())
+    algorithm.Update()
+    table, path = (algorithm.GetOutputDataObject(port) for port in (0, 1))
+    assert (table.GetNumberOfRows(), path.GetNumberOfPoints()) == (1, 1)
+    for port in (0, 1):
+        assert not algorithm.GetOutputInformation(port).Has(algorithm.GetExecutive().TIME_STEPS())
+    algorithm.error = SeriesError("no")
+    algorithm.Modified()
+    messages = lab.messages(algorithm)
+    algorithm.Update(1)
+    assert messages == ["ERROR: Failing: no\n"]
+    table, path = (algorithm.GetOutputDataObject(port) for port in (0, 1))
+    assert (table.GetNumberOfRows(), path.GetNumberOfPoints()) == (0, 0)
+    assert field_text(table, ERROR_ARRAY) == "no"
+    assert field_text(path, ERROR_ARRAY) == ""
 
 
 def test_errors_reach_the_output_window(lab: Any) -> None:
