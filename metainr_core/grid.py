@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from .errors import MetaINRError, SettingsError
 
+_MARGIN = 0.5001  # voxels: cells end half a voxel outside the grid of their centres
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -155,33 +156,67 @@ class Grid:
             start.append(self.start[axis] + int(inside[0]))
         return replace(self, dims=tuple(dims), start=tuple(start))
 
+    def points(self, indices: np.ndarray) -> np.ndarray:
+        """World coordinates ``(n, 3)`` float64 of places given as voxel indices ``(n, 3)``, x y z.
+
+        Index 0 is the grid's first value along an axis.
+        """
+        offsets = np.add(self.start, [self._offset(axis) for axis in range(3)])
+        local = np.multiply(self.spacing, indices + offsets)
+        return np.add(self.origin, local @ np.reshape(self.direction, (3, 3)).T)
+
     def index_coordinates(self, target: Grid) -> list[np.ndarray]:
         """Where ``target``'s values lie in this grid's voxel indices: x, y, z arrays, float64.
 
         0 is this grid's first value along the axis. Positions up to half a voxel outside (cell
         data at another resolution) are clamped; farther ones raise MetaINRError.
         """
-        if not np.allclose(target.direction, self.direction, atol=1e-6):
-            raise MetaINRError("the grid to decode on is turned against the archive's grid")
-        inverse = np.linalg.inv(np.reshape(self.direction, (3, 3)))
-        shift = inverse @ np.subtract(target.origin, self.origin)
         result = []
-        for axis in range(3):
-            index = np.arange(target.dims[axis]) + target.start[axis] + target._offset(axis)
-            position = shift[axis] + target.spacing[axis] * index
-            local = position / self.spacing[axis] - self.start[axis] - self._offset(axis)
+        for axis, local in enumerate(self._local(target)):
             last = self.dims[axis] - 1
             # A volume one voxel thick is taken to be constant across its thickness.
-            if last > 0 and (local.min() < -0.5001 or local.max() > last + 0.5001):
+            if last > 0 and (local.min() < -_MARGIN or local.max() > last + _MARGIN):
                 raise MetaINRError(
                     f"the grid to decode on reaches index {local.min():.2f} to {local.max():.2f}"
                     f" along {'xyz'[axis]}; the archive's grid has 0 to {last}"
                 )
-            # Rounding noise must not move a voxel off its own centre (nor into the next brick).
-            nearest = np.round(local)
-            local = np.where(np.abs(local - nearest) < 1e-6, nearest, local)
             result.append(np.clip(local, 0, last))
         return result
+
+    def overlap(self, other: Grid) -> Grid:
+        """The part of this grid that lies inside ``other``, up to half of its voxels outside.
+
+        Raises MetaINRError when no value does, or when the two are turned against each other.
+        """
+        dims, start = [], []
+        for axis, local in enumerate(other._local(self)):
+            last = other.dims[axis] - 1
+            slack = _MARGIN if last > 0 or self.dims[axis] > 1 else np.inf
+            inside = np.flatnonzero((local >= -slack) & (local <= last + slack))
+            if inside.size == 0:
+                here, there = self.bounds, other.bounds
+                raise MetaINRError(
+                    "the two grids do not overlap:"
+                    f" along {'xyz'[axis]} one spans {here[2 * axis]:g} to {here[2 * axis + 1]:g},"
+                    f" the other {there[2 * axis]:g} to {there[2 * axis + 1]:g}"
+                )
+            dims.append(inside.size)
+            start.append(self.start[axis] + int(inside[0]))
+        return replace(self, dims=tuple(dims), start=tuple(start))
+
+    def _local(self, target: Grid) -> Iterator[np.ndarray]:
+        """Along x, y, z: ``target``'s values in this grid's voxel indices, however far outside."""
+        if not np.allclose(target.direction, self.direction, atol=1e-6):
+            raise MetaINRError("the two grids are turned against each other (their directions)")
+        inverse = np.linalg.inv(np.reshape(self.direction, (3, 3)))
+        shift = inverse @ np.subtract(target.origin, self.origin)
+        for axis in range(3):
+            index = np.arange(target.dims[axis]) + target.start[axis] + target._offset(axis)
+            position = shift[axis] + target.spacing[axis] * index
+            local = position / self.spacing[axis] - self.start[axis] - self._offset(axis)
+            # Rounding noise must not move a voxel off its own centre (nor into the next brick).
+            nearest = np.round(local)
+            yield np.where(np.abs(local - nearest) < 1e-6, nearest, local)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

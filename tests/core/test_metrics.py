@@ -38,7 +38,7 @@ def test_errors_are_over_all_voxels_and_components() -> None:
     found = Errors.between(original, copy)
     assert found.largest == pytest.approx(0.5)
     assert found.mean_squared == pytest.approx((0.25 + 0.0625) / 180, rel=1e-5)
-    assert Errors.between(original, original) == Errors(0.0, 0.0)
+    assert Errors.between(original, original) == Errors(0.0, 0.0, 0.0)
 
 
 def test_small_errors_on_a_large_offset_are_not_lost() -> None:
