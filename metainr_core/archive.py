@@ -9,7 +9,6 @@ between writing a step and the index loses nothing.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from .errors import DAMAGE, ArchiveError, MetaINRError
 from .grid import Grid
 from .layout import BrickLayout
 from .members import Member
+from .memory import free_memory
 from .prior import Prior
 from .records import Header, StepRecord, of_one_fit, over_range
 from .residual import resample
@@ -312,7 +312,7 @@ class Archive:
         # The values, and where they lie along each axis.
         size = 4 * grid.voxels * self.components + 32 * sum(grid.dims)
         try:
-            if size > _free_memory():
+            if size > free_memory():
                 raise MemoryError
             positions = self.grid.index_coordinates(grid)
             dtype = decode_dtype(self.record(step).precision, siren.weights[0].device)
@@ -325,19 +325,6 @@ class Archive:
                 f"{grid.dims} values need {size / 2**30:.3g} GiB, which this machine does not"
                 " have free; decode fewer values or a box of them"
             ) from error
-
-
-def _free_memory() -> int:
-    """Bytes that can be had, swap included; where that is not known, all there could be.
-
-    Asked for more, Linux often says yes and ends the process when it is used.
-    """
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        amounts = dict(line.split()[:2] for line in lines)
-        return 1024 * (int(amounts["MemAvailable:"]) + int(amounts["SwapFree:"]))
-    except (OSError, LookupError, ValueError):
-        return sys.maxsize // 4
 
 
 def _json(value: object) -> str:

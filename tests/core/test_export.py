@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from metainr_core import archive as archives
@@ -118,14 +117,10 @@ def test_values_that_do_not_fit_leave_nothing(
         raise MemoryError
 
     if known:
-        monkeypatch.setattr(archives, "_free_memory", lambda: 4 * archive.grid.voxels)
+        monkeypatch.setattr(archives, "free_memory", lambda: 4 * archive.grid.voxels)
     else:
         monkeypatch.setattr(archives, "decode_grid", full)
     before = set(tmp_path.iterdir())
     with pytest.raises(MetaINRError, match=r"need .* GiB, which this machine does not have"):
         export(archive, tmp_path / "new" / "out.pvd", archive.grid, archive.steps)
     assert set(tmp_path.iterdir()) == before
-
-
-def test_the_free_memory_is_some() -> None:
-    assert 1 << 20 < archives._free_memory() < np.iinfo(np.int64).max

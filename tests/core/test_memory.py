@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from benchmarks.memory import write_series
 
+from metainr_core.memory import free_memory
+
 pytest.importorskip("vtkmodules.vtkIOXML")
 
 TINY = ["--brick-size", "40", "--width", "4", "--hidden-layers", "0"]
@@ -93,3 +95,7 @@ def test_memory_is_bounded_by_the_size_of_a_step(
     slope = (large - small) / (4 * LARGE**3 - 4 * SMALL**3)
     assert 0.5 < slope <= copies
     assert large <= copies * 4 * LARGE**3 + megabytes * 1e6
+
+
+def test_the_free_memory_is_some() -> None:
+    assert 1 << 20 < free_memory() < sys.maxsize // 4
