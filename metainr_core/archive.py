@@ -22,7 +22,7 @@ from .device import decode_dtype, find_device
 from .errors import DAMAGE, ArchiveError, MetaINRError
 from .grid import Grid
 from .layout import BrickLayout
-from .members import Member
+from .members import Member, member_of, members_from_json, merged
 from .memory import free_memory
 from .prior import Prior
 from .records import Header, StepRecord, of_one_fit, over_range
@@ -83,15 +83,19 @@ class Archive:
 
     @property
     def times(self) -> list[float]:
+        """Of the encoded steps: in an ensemble those of one member after the other's."""
         return [self._records[s].time for s in self.steps]
 
     @property
     def members(self) -> list[Member]:
-        """The runs that the series' steps belong to, encoded or not: of an ensemble, several."""
+        """The runs that the series' steps belong to, encoded or not: of an ensemble, several.
+
+        Of an index that was rebuilt, only those with a step in the archive.
+        """
         if "members" in self.info:
-            return [Member.from_json(m) for m in self.info["members"]]
-        count = int(self.info.get("series_steps", max(self.steps, default=-1) + 1))
-        return [Member("", 0, count)]
+            return members_from_json(self.info["members"])
+        held = max(self._records, default=-1) + 1
+        return [Member("", 0, max(int(self.info.get("series_steps", 0)), held))]
 
     @property
     def series_range(self) -> Range:
@@ -152,10 +156,16 @@ class Archive:
         ``record.weights`` says how; ``codes`` are the steps of coded weights (``Rounding``),
         ``residual`` what ``record.bound`` needs (``residual.compress``).
         """
-        self._files.write(record, siren, codes, residual, self.info)
+        self._files.write(record, siren, codes, residual, self._own_info(record.step))
         if time.monotonic() - self._index_written > _INDEX_INTERVAL:
             self.write_index()
         return self.record(record.step)
+
+    def _own_info(self, step: int) -> dict[str, Any]:
+        """What a step's file says of the series: of an ensemble's members it names its own."""
+        if "members" not in self.info:
+            return self.info
+        return {**self.info, "members": [member_of(self.members, step).to_json()]}
 
     def store_prior(self, prior: Prior) -> None:
         """Keeps a prior that steps may be differences to."""
@@ -202,7 +212,11 @@ class Archive:
             header = Header.from_json(data)
             records = {int(r["step"]): StepRecord.from_json(r) for r in data["steps"]}
             archive = cls(path, header, records, data["info"])
-            archive.series_range  # noqa: B018  (a damaged range shows here, not in the middle)
+            # What is damaged shows here, not in the middle.
+            archive.series_range  # noqa: B018
+            members = archive.members
+            for step in records:
+                member_of(members, step)
         except FileNotFoundError as error:
             raise ArchiveError(f"{path} does not exist") from error
         except OSError as error:
@@ -251,7 +265,10 @@ class Archive:
                     continue
                 if known is not None and of_one_fit(known, record):
                     continue
+                members = self._members_with(metadata["info"], step)
                 self._files.adopt(step, record, metadata)
+                if members:
+                    self.info["members"] = [m.to_json() for m in members]
             except (MetaINRError, OSError, *DAMAGE):
                 # Damaged or foreign: reported when somebody asks for this very step.
                 continue
@@ -260,6 +277,19 @@ class Archive:
             del self._records[step]
         if self.missing and not self.folder.is_dir():
             raise ArchiveError(f"folder {self.folder} is missing; it has to lie beside {self.path}")
+
+    def _members_with(self, info: Mapping[str, Any], step: int) -> list[Member]:
+        """The members, with what a step's file knows of its own; none without an ensemble.
+
+        Raises MetaINRError or one of DAMAGE when the file is of another ensemble.
+        """
+        if ("members" in self.info) != ("members" in info):
+            raise ArchiveError(f"step {step} is of another series")
+        if "members" not in info:
+            return []
+        members = merged(self.members, members_from_json(info["members"]))
+        member_of(members, step)
+        return members
 
     def is_intact(self, step: int) -> bool:
         """Whether the step's file is the one that was recorded."""

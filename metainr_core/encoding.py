@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,7 @@ from .errors import (
     SettingsError,
 )
 from .layout import BITS, choose_siren
+from .members import Member, described, is_ensemble, member_of
 from .pretraining import check_prior
 from .prior import Prior
 from .records import Header, step_names
@@ -76,7 +78,10 @@ def encode(
         if prior is None
         else {"kind": prior.kind, "digest": prior.digest, "voxel_share": prior.voxel_share},
     }
-    archive = _open_or_create(Path(archive_path), header, info, scans, overwrite)
+    members = series.members
+    if is_ensemble(members):
+        info["members"] = [m.to_json() for m in members]
+    archive = _open_or_create(Path(archive_path), header, info, scans, members, overwrite)
     if prior is not None and config.weights == "coded":
         prior = prior.rounded()
     kept = prior if _refers_to_prior(config) else None
@@ -96,7 +101,7 @@ def encode(
         warnings.warn(message, MetaINRWarning, stacklevel=2)
     done = len(chosen) - len(todo)
     try:
-        for group in _groups(todo, config, encoder.steps_at_once()):
+        for group in _groups(todo, encoder):
             encoder.progress = _group_progress(progress, done, len(chosen), group)
             encoder.progress(0.0, "starting")
             encoder.fit(group)
@@ -107,11 +112,13 @@ def encode(
     return archive
 
 
-def _groups(steps: Sequence[int], config: EncodeConfig, size: int) -> Iterator[list[int]]:
+def _groups(steps: Sequence[int], encoder: StepEncoder) -> Iterator[list[int]]:
     """Steps that are fitted together; every step comes after the one it starts from."""
-    interval = config.key_interval if config.init == "previous" else 1
-    for place in range(interval):
-        wave = [s for s in steps if s % interval == place]
+    size = encoder.steps_at_once()
+    waves: dict[int, list[int]] = {}
+    for step in steps:
+        waves.setdefault(encoder.place(step), []).append(step)
+    for _, wave in sorted(waves.items()):
         for first in range(0, len(wave), size):
             yield wave[first : first + size]
 
@@ -157,14 +164,19 @@ def _chosen_steps(series: Series, steps: Iterable[int] | None) -> list[int]:
 
 
 def _open_or_create(
-    path: Path, header: Header, info: dict, scans: Sequence[StepScan], overwrite: bool
+    path: Path,
+    header: Header,
+    info: dict,
+    scans: Sequence[StepScan],
+    members: Sequence[Member],
+    overwrite: bool,
 ) -> Archive:
     """The archive at ``path`` if it goes on from there, else a new one."""
     if not Archive.exists(path):
         return Archive.create(path, header, info)
     try:
         old = Archive.open(path)
-        _check_series(old, header, scans)
+        _check_series(old, header, scans, members)
     except ArchiveError:
         # Only then: the same settings again, as in a saved session, must not fit again.
         if not overwrite:
@@ -173,7 +185,9 @@ def _open_or_create(
     return Archive(path, header, {r.step: r for r in old.records}, info)
 
 
-def _check_series(old: Archive, header: Header, scans: Sequence[StepScan]) -> None:
+def _check_series(
+    old: Archive, header: Header, scans: Sequence[StepScan], members: Sequence[Member]
+) -> None:
     """Raises ArchiveError when an archive was made from other data or for other networks."""
     cure = "choose another file, or overwrite this one on purpose (--overwrite)"
     if (old.array, old.components, old.grid) != (header.array, header.components, header.grid):
@@ -186,6 +200,13 @@ def _check_series(old: Archive, header: Header, scans: Sequence[StepScan]) -> No
             raise ArchiveError(
                 f"{old.path} holds another series: its step {record.step} was encoded from other"
                 f" values or another time; {cure}"
+            )
+        # A step's file says whose it is, so that a lost index can be had from the files.
+        of, wanted = member_of(old.members, record.step), member_of(members, record.step)
+        if dataclasses.replace(of, count=wanted.count) != wanted:
+            raise ArchiveError(
+                f"{old.path} holds another series: its step {record.step} is of"
+                f" {described(of)}, not of {described(wanted)}; {cure}"
             )
     if old.header != header:
         mine, wanted = _network(old.header), _network(header)

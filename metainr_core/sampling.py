@@ -96,7 +96,7 @@ class TaskSamples:
 def draw_samples(
     series: Series, layout: BrickLayout, config: PretrainConfig, progress: Progress
 ) -> TaskSamples:
-    """Reads every ``lambda_t``-th step of a series and keeps the configured share of its voxels.
+    """Reads every ``lambda_t``-th step of each member and keeps the share of voxels asked for.
 
     A task is learned better from many voxels than many tasks from few: with ``random`` sampling
     a step's voxels come from as many randomly chosen bricks as can have ``TASK_VOXELS`` each, and
@@ -105,7 +105,7 @@ def draw_samples(
     One step is in memory at a time, and of each only the kept voxels stay.
     """
     generator = torch.Generator().manual_seed(config.seed)
-    steps = range(0, len(series), config.lambda_t)
+    steps = [step for member in series.members for step in member.steps[:: config.lambda_t]]
     total = series.grid.voxels * len(series)
     draws = config.outer_steps * config.inner_steps * config.batch_size * (config.tasks or total)
     budget = int(min(config.fraction * total, draws) / len(steps))

@@ -84,8 +84,8 @@ class StepScan:
 class Series(ABC):
     """A time series of one array on one grid.
 
-    ``name`` is what messages call it, ``array`` the array's name, ``times`` the time values in
-    increasing order. Subclasses provide ``_load``; users call ``read``.
+    ``name`` is what messages call it, ``array`` the array's name, ``times`` the time values, which
+    increase within each of the ``members``. Subclasses provide ``_load``; users call ``read``.
     """
 
     def __init__(
@@ -107,12 +107,14 @@ class Series(ABC):
         self._scan: list[StepScan] | None = None
         if not self.times:
             raise SeriesError(f"{name} has no time steps")
-        for step, (before, after) in enumerate(pairwise((-math.inf, *self.times))):
-            if not before < after < math.inf:
-                what = f"{after} after {before}" if step else f"{after}"
-                raise SeriesError(
-                    f"{self.where(step)}: its time is {what}; times must be finite and increase"
-                )
+        for member in self.members:
+            own = self.times[member.first : member.steps.stop]
+            for step, (before, after) in enumerate(pairwise((-math.inf, *own)), member.first):
+                if not before < after < math.inf:
+                    what = f"{after} after {before}" if step > member.first else f"{after}"
+                    raise SeriesError(
+                        f"{self.where(step)}: its time is {what}; times must be finite and increase"
+                    )
 
     def __len__(self) -> int:
         return len(self.times)
@@ -259,9 +261,14 @@ def open_series(
 ) -> Series:
     """The series at ``path``: a ``.pvd``, a glob of ``.vti``, or a folder with ``dataset.json``.
 
-    ``array``: name of a point or cell array; None takes the only one. Raises SeriesError.
+    A ``.csv`` or a folder ``.cdb`` is an ensemble (``ensemble.open_ensemble``). ``array``: name
+    of a point or cell array; None takes the only one. Raises SeriesError.
     """
     text = str(path)
+    if Path(text).suffix in (".csv", ".cdb"):
+        from .ensemble import open_ensemble
+
+        return open_ensemble(Path(text), array, ignore_nonfinite=ignore_nonfinite)
     if Path(text).is_dir() or Path(text).name == "dataset.json":
         from .dataset_json import open_dataset_json
 

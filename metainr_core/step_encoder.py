@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import time
 from collections.abc import Sequence, Set
@@ -19,6 +20,7 @@ from .errors import MetaINRError, SettingsError
 from .fitting import Fitting, RoundingPlan
 from .hashing import fingerprint
 from .layout import STEP_BYTES
+from .members import Member, is_ensemble, member_of, place_in_chain
 from .metrics import psnr
 from .prior import Prior
 from .records import StepRecord
@@ -58,12 +60,18 @@ class StepEncoder:
     def __post_init__(self) -> None:
         self.dtype = find_dtype(self.config.precision, self.device)
         self.layout = self.archive.layout
+        self.members = self.series.members
+
+    def place(self, step: int) -> int:
+        """How many steps it comes after its key frame, which starts from the prior."""
+        interval = self.config.key_interval if self.config.init == "previous" else 1
+        return place_in_chain(self.members, step, interval)
 
     def fit_config(self, step: int) -> EncodeConfig:
         """The settings that a step is fitted with, everything chosen."""
         config, width = self.config, self.archive.header.siren.width
         if config.init == "previous":
-            key = step % config.key_interval == 0
+            key = self.place(step) == 0
             chosen = config.resolved(self.layout.bricks, width, warm=not key)
             return dataclasses.replace(chosen, epochs=config.epochs * (KEY_EPOCHS if key else 1))
         return config.resolved(self.layout.bricks, width)
@@ -85,8 +93,7 @@ class StepEncoder:
         prior = self.prior.digest if self.prior else None
         chain = []
         if self.config.init == "previous":
-            first = step - step % self.config.key_interval
-            chain = [s.digest for s in self.scans[first:step]]
+            chain = [s.digest for s in self.scans[step - self.place(step) : step]]
         return fingerprint(self.archive.header.to_json(), settings, prior, chain)
 
     def is_done(self, step: int) -> bool:
@@ -156,7 +163,7 @@ class StepEncoder:
         if self.config.weights != "coded":
             return "none"
         if self.config.init == "previous":
-            if step % self.config.key_interval:
+            if self.place(step):
                 return "previous"
             # Few key frames: the prior would take more bytes than it saves.
             return "none" if self.config.adapt == "all" else "prior"
@@ -186,6 +193,10 @@ class StepEncoder:
         volume = 4 * archive.grid.voxels * archive.components
         shared = _INDEX_BYTES + (prior.stat().st_size if prior.exists() else 0)
         more = _COMPONENT_BYTES * (archive.components - 1)
+        if is_ensemble(self.members):
+            # The index names all members, a step's file its own.
+            shared += sum(map(_described_bytes, self.members))
+            more += _described_bytes(member_of(self.members, step))
         described = STEP_BYTES + more + shared / len(self.steps)
         budget = volume / self.config.target_ratio - described
         if budget <= 0:
@@ -195,9 +206,9 @@ class StepEncoder:
             )
         if self.config.init == "previous":
             # All steps up to the next key frame build on this one.
-            place = step % self.config.key_interval
-            first = step - place
-            count = len(self.steps & set(range(first, first + self.config.key_interval)))
+            place, end = self.place(step), member_of(self.members, step).steps.stop
+            chain = range(step - place, min(step - place + self.config.key_interval, end))
+            count = len(self.steps & set(chain))
             budget *= (1 if place else _KEY_BYTES) * count / (count - 1 + _KEY_BYTES)
         return budget
 
@@ -255,7 +266,7 @@ class StepEncoder:
     def _start(self, step: int) -> Siren:
         """The weights that the fit starts from: ``(bricks, …)`` tensors of their own."""
         bricks = self.layout.bricks
-        if self.config.init == "previous" and step % self.config.key_interval:
+        if self.place(step):
             return self._neighbour(step - 1)
         if self.prior is not None:
             return self.prior.siren.repeat(bricks)
@@ -271,7 +282,7 @@ class StepEncoder:
         raise SettingsError(
             f"init is previous, so step {step + 1} starts from step {step}, which is not encoded"
             f" with these settings; encode the steps from the key frame"
-            f" {step - step % self.config.key_interval} on"
+            f" {step - self.place(step)} on"
         )
 
     def _mse_wanted(self) -> float:
@@ -289,6 +300,11 @@ class StepEncoder:
         values = np.subtract(bricks, centre, out=bricks if self.layout.bricks > 1 else None)
         values /= half
         return torch.from_numpy(values).to(self.device)
+
+
+def _described_bytes(member: Member) -> int:
+    """Of its description in the index, and about as many packed into a step's file."""
+    return len(json.dumps(member.to_json()))
 
 
 def _constant(siren: Siren, step_range: Range, value_range: Range) -> Siren:
