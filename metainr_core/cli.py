@@ -59,7 +59,7 @@ def _run(arguments: list[str]) -> int:
         warnings.showwarning = _show_warning  # type: ignore[assignment]
         with ProgressBar() as progress:
             report = options.run(options, progress)
-        print_report(report, options.json)
+        print_report(report, options.json, options.table)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output has seen enough, as in `metainr info run.minr | head`.

@@ -6,9 +6,9 @@ import argparse
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import __version__
+from . import __version__, commands_compare
 from .errors import SettingsError
 from .flags import (
     add_network_flags,
@@ -18,8 +18,12 @@ from .flags import (
     series_from,
     settings_from,
 )
-from .report import archive_report, encoded, warn_of_misses
+from .members import Member, described, find_member, names
+from .report import archive_report, encoded, step_rows, warn_of_misses
 from .series import Progress
+
+if TYPE_CHECKING:
+    from .archive import Archive
 
 
 class _Parser(argparse.ArgumentParser):
@@ -47,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     def command(name: str, run: Callable[..., dict[str, Any]], text: str) -> Any:
         made = commands.add_parser(name, help=text, description=text)
-        made.set_defaults(run=run)
+        made.set_defaults(run=run, table=step_rows)
         made.add_argument(
             "--json",
             nargs="?",
@@ -77,6 +81,7 @@ def make_parser() -> argparse.ArgumentParser:
     made = command("decode", _decode, "Write an archive's steps as .vti files and a .pvd.")
     made.add_argument("archive", metavar="RUN.minr")
     made.add_argument("-o", "--output", required=True, metavar="OUT.pvd")
+    made.add_argument("--member", metavar="NAME", help="of an ensemble, which run (see info)")
     made.add_argument("--steps", help="which steps, as 0:10:2 or 3,5,8 (default: all)")
     size = made.add_mutually_exclusive_group()
     size.add_argument("--dims", nargs=3, type=int, metavar=("NX", "NY", "NZ"))
@@ -90,6 +95,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     made.add_argument("--overwrite", action="store_true", help="replace what another decode wrote")
+
+    made = command("compare", commands_compare.run, commands_compare.DESCRIPTION)
+    made.set_defaults(table=commands_compare.rows_of)
+    commands_compare.add_flags(made)
 
     made = command("info", _info, "Say what an archive or a prior holds.")
     made.add_argument("file", metavar="RUN.minr|PRIOR.safetensors")
@@ -158,10 +167,18 @@ def _decode(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         grid = grid.resampled(options.dims)
     elif options.scale is not None:
         grid = grid.scaled(options.scale)
-    chosen = parse_steps(options.steps, archive.steps[-1] + 1 if archive.steps else 0)
-    steps = archive.steps if chosen is None else chosen
-    if not steps:
-        raise SettingsError(f"{archive.path} holds no step yet; encode one first")
+    member = _chosen_member(archive, options.member)
+    held = [step for step in archive.steps if step in member.steps]
+    if not held:
+        whose = f" of {described(member)}" if member.name else ""
+        raise SettingsError(f"{archive.path} holds no step{whose} yet; encode one first")
+    steps = parse_steps(options.steps, held[-1] + 1, member.first) or held
+    for step in steps:
+        if member.name and step not in member.steps:
+            raise SettingsError(
+                f"step {step} was asked for; {described(member)} has steps {member.first} to"
+                f" {member.steps.stop - 1}"
+            )
     export(
         archive,
         output,
@@ -178,6 +195,17 @@ def _decode(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         "steps": steps,
         "times": [archive.record(s).time for s in steps],
     }
+
+
+def _chosen_member(archive: Archive, name: str | None) -> Member:
+    members = archive.members
+    if name is not None:
+        return find_member(members, name, archive.path)
+    if len(members) > 1:
+        raise SettingsError(
+            f"{archive.path} has several members: {names(members)}; choose one with --member"
+        )
+    return members[0]
 
 
 def _info(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:

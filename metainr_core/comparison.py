@@ -246,18 +246,29 @@ def common_steps(reference: Series, reconstruction: Series | Archive) -> dict[in
     found: dict[int, int] = {}
     for name, mine in ours.items():
         other = theirs.get(name, {})
-        times = np.array(list(mine.values()))
-        gap = np.diff(times).min(initial=np.inf)
-        slack = _SAME_TIME * (gap if np.isfinite(gap) else max(1.0, abs(times[0])))
-        for step, time in other.items():
-            nearest = int(np.abs(times - time).argmin())
-            if abs(times[nearest] - time) <= slack:
-                found[list(mine)[nearest]] = step
+        same = same_times(list(mine.values()), list(other.values()))
+        found.update({list(mine)[a]: list(other)[b] for a, b in same.items()})
     if not found:
         raise SettingsError(
             "no time step is in both: the reference has"
             f" {_times(ours)}, the reconstruction {_times(theirs)}"
         )
+    return dict(sorted(found.items()))
+
+
+def same_times(times: Sequence[float], others: Sequence[float]) -> dict[int, int]:
+    """Which of ``others`` is the same time as one of ``times``, by their indices.
+
+    Times are the same when they differ by less than a millionth of the time between two steps.
+    """
+    found: dict[int, int] = {}
+    if len(times):
+        gap = np.diff(times).min(initial=np.inf)
+        slack = _SAME_TIME * (gap if np.isfinite(gap) else max(1.0, abs(times[0])))
+        for index, time in enumerate(others):
+            nearest = int(np.abs(np.subtract(times, time)).argmin())
+            if abs(times[nearest] - time) <= slack:
+                found[nearest] = index
     return dict(sorted(found.items()))
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import MetaINRWarning
-from .records import step_names
+from .members import is_ensemble, member_of
+from .records import StepRecord, step_names
 from .series import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -67,10 +68,17 @@ def warn_of_misses(archive: Archive, steps: Collection[int] | None = None) -> No
 
 def archive_report(archive: Archive, progress: Progress = no_progress) -> dict[str, Any]:
     """What ``encode`` and ``info`` tell of an archive, JSON-able."""
-    records = archive.records
+    records, members = archive.records, archive.members
     damaged = archive.damaged(progress)
     good = [r for r in records if r.step not in damaged]
-    finite = [r.psnr_series for r in good if math.isfinite(r.psnr_series)]
+    rows = [r.to_json() for r in records]
+    runs = []
+    if is_ensemble(members):
+        rows = [{**row, "member": member_of(members, row["step"]).name} for row in rows]
+        for member in members:
+            own = [r for r in good if r.step in member.steps]
+            figures = {"encoded": len(own), "mean_psnr_series": _mean_psnr(own)}
+            runs.append({**member.to_json(), **figures})
     return {
         "archive": str(archive.path),
         "array": archive.array,
@@ -81,20 +89,46 @@ def archive_report(archive: Archive, progress: Progress = no_progress) -> dict[s
         "bricks": archive.layout.bricks,
         "encoded": encoded(archive, damaged),
         "damaged": damaged,
-        "mean_psnr_series": sum(finite) / len(finite) if finite else None,
+        "mean_psnr_series": _mean_psnr(good),
         "weights": sorted({r.weights for r in records}),
         "bytes": archive.total_bytes,
         "ratio": archive.ratio,
         **goals(archive),
-        "steps": [r.to_json() for r in records],
+        **({"members": runs} if runs else {}),
+        "steps": rows,
     }
+
+
+def _mean_psnr(records: Sequence[StepRecord]) -> float | None:
+    """Over the series' range, without steps that are exact."""
+    finite = [r.psnr_series for r in records if math.isfinite(r.psnr_series)]
+    return sum(finite) / len(finite) if finite else None
 
 
 _COLUMNS = ("step", "time", "psnr", "psnr_series", "max_error", "ratio", "bytes", "seconds")
 
 
-def print_report(report: dict[str, Any], json_file: str | None) -> None:
-    """As a table, which ``json_file`` adds a file to; or only as JSON, if that is ``-``."""
+def step_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is shown of each encoded step; of other reports nothing."""
+    steps = [step for step in report.get("steps", []) if isinstance(step, dict)]
+    columns = (*_COLUMNS, *(["member"] if steps and "member" in steps[0] else []))
+    return [shown_psnr({c: step[c] for c in columns}, step["max_error"] == 0) for step in steps]
+
+
+def shown_psnr(row: dict[str, Any], exact: bool) -> dict[str, Any]:
+    """The row with words for a PSNR that JSON has no number for."""
+    return {name: "exact" if value is None and exact else value for name, value in row.items()}
+
+
+def print_report(
+    report: dict[str, Any],
+    json_file: str | None,
+    table: Callable[[dict[str, Any]], list[dict[str, Any]]] = step_rows,
+) -> None:
+    """As text, which ``json_file`` adds a file to; or only as JSON, if that is ``-``.
+
+    ``table``: the rows that stand for ``report["steps"]``, alike in their columns.
+    """
     if json_file == "-":
         print(json.dumps(report, indent=1))
         return
@@ -102,16 +136,15 @@ def print_report(report: dict[str, Any], json_file: str | None) -> None:
         from .storage import write_atomically
 
         write_atomically(Path(json_file), json.dumps(report, indent=1).encode())
-    rows = report.get("steps", [])
+    rows = table(report)
     for name, value in report.items():
         if name != "steps":
-            print(f"{name:18s}{_shown(value)}")
-    if rows and isinstance(rows[0], dict):
-        print(" ".join(f"{c:>11s}" for c in _COLUMNS))
-        for row in rows:
-            nothing = "-" if row["mean_squared_error"] else "exact"
-            cells = (nothing if row[c] is None else _shown(row[c]) for c in _COLUMNS)
-            print(" ".join(f"{cell:>11s}" for cell in cells))
+            print(f"{name:17s} {_shown(value)}")
+    if rows:
+        widths = {name: max(11, len(name)) for name in rows[0]}
+        print(" ".join(f"{name:>{width}s}" for name, width in widths.items()))
+    for row in rows:
+        print(" ".join(f"{_shown(row[name]):>{width}s}" for name, width in widths.items()))
 
 
 def _shown(value: object) -> str:

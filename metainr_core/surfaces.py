@@ -12,6 +12,8 @@ from .extras import extra
 from .grid import Grid
 from .vtk_modules import vtk
 
+NEITHER = "neither reaches it"
+
 
 @dataclass(frozen=True)
 class Surface:
@@ -149,8 +151,9 @@ class SurfacePair:
             )
             if not len(surface.vertices)
         ]
-        verb = "does" if len(missing) == 1 else "do"
-        return f"{' and '.join(missing)} {verb} not reach it" if missing else ""
+        if len(missing) == 2:
+            return NEITHER
+        return f"the {missing[0]} does not reach it" if missing else ""
 
 
 def _chamfer(first: np.ndarray, second: np.ndarray) -> float:

@@ -1,0 +1,123 @@
+"""``metainr compare``: how good a reconstruction is."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import TYPE_CHECKING, Any
+
+from .errors import SettingsError
+from .flags import add_series_flags, parse_steps, series_from
+from .report import shown_psnr
+from .series import Progress, Series, open_series
+from .surfaces import NEITHER
+
+if TYPE_CHECKING:
+    from .archive import Archive
+
+DESCRIPTION = "Compare an archive or another series with the original: errors and isosurfaces."
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    add_series_flags(parser)
+    parser.add_argument(
+        "reconstruction",
+        metavar="RUN.minr|OTHER_SERIES",
+        help="an archive, or a series as SERIES; of several arrays the one of SERIES is taken",
+    )
+    parser.add_argument("--steps", help="which steps, as 0:10:2 or 3,5,8 (default: all in both)")
+    parser.add_argument(
+        "--isovalue",
+        nargs="+",
+        type=float,
+        action="extend",
+        metavar="V",
+        help="isosurfaces to compare (default: the quartiles of the series' values)",
+    )
+    parser.add_argument("--lpips", action="store_true", help="LPIPS of volume renderings of both")
+    parser.add_argument("--lpips-net", default="alex", choices=("alex", "vgg", "squeeze"))
+    parser.add_argument(
+        "--backbone",
+        metavar="FILE.pth",
+        help="weights of that network as torchvision has them (default: in PyTorch's cache)",
+    )
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+
+
+def run(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from .comparison import Match, compare, default_isovalues
+
+    if options.backbone and not options.lpips:
+        raise SettingsError("--backbone is given, but not --lpips; add it")
+    infinite = [v for v in options.isovalue or () if not math.isfinite(v)]
+    if infinite:
+        raise SettingsError(f"--isovalue is {infinite[0]}; expected finite numbers")
+    reference = series_from(options)
+    other = _reconstruction(options, reference)
+    match = Match.of(reference.grid, other.grid, decodes=options.reconstruction.endswith(".minr"))
+    perception = None
+    if options.lpips:
+        from .perceptual import perception_of
+
+        value_range = reference.value_range(progress)
+        perception = perception_of(options.lpips_net, options.backbone, value_range)
+    isovalues = options.isovalue or default_isovalues(reference)
+    steps = compare(
+        reference,
+        other,
+        isovalues=isovalues,
+        steps=parse_steps(options.steps, len(reference)),
+        perception=perception,
+        device=options.device,
+        progress=progress,
+    )
+    rows = [step.to_json() for step in steps]
+    return {
+        "reference": reference.name,
+        "reconstruction": options.reconstruction,
+        "array": reference.array,
+        "grids": match.text,
+        "compared": f"{len(rows)} of {len(reference)} steps",
+        "isovalues": isovalues,
+        **_means(rows),
+        "steps": rows,
+    }
+
+
+def _reconstruction(options: argparse.Namespace, reference: Series) -> Series | Archive:
+    if options.reconstruction.endswith(".minr"):
+        from .archive import Archive
+
+        return Archive.open(options.reconstruction)
+    return open_series(
+        options.reconstruction, reference.array, ignore_nonfinite=options.ignore_nonfinite
+    )
+
+
+def _means(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Over the steps, of figures that all of them have; of isosurfaces that are there."""
+    means = {}
+    for name in ("psnr", "psnr_series", "ssim", "lpips"):
+        values = [row.get(name) for row in rows]
+        if all(isinstance(value, float) for value in values):
+            means[f"mean_{name}"] = sum(values) / len(values)  # type: ignore[arg-type]
+    surfaces = [s for row in rows for s in row["isosurfaces"]]
+    distances = [s["chamfer_voxels"] for s in surfaces if s["note"] != NEITHER]
+    if distances and None not in distances:
+        means["mean_chamfer_voxels"] = sum(distances) / len(distances)
+    return means
+
+
+def rows_of(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row per step for the terminal, with the Chamfer distances in voxels."""
+    rows = []
+    for step in report["steps"]:
+        figures = {name: value for name, value in step.items() if name != "isosurfaces"}
+        row = shown_psnr(figures, step["max_error"] == 0)
+        for surface in step["isosurfaces"]:
+            distance = surface["chamfer_voxels"]
+            name = f"chamfer {surface['isovalue']:.4g}"
+            words = {None: "infinite", 0.0: "neither"} if surface["note"] else {}
+            row[name] = words.get(distance, distance)
+        rows.append(row)
+    return rows
