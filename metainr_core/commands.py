@@ -191,6 +191,7 @@ def _decode(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     return {
         "series": str(output),
         "dims": list(grid.dims),
+        **({"member": member.name} if member.name else {}),
         "encoded": encoded(archive),
         "steps": steps,
         "times": [archive.record(s).time for s in steps],

@@ -202,11 +202,11 @@ def _check_series(
                 f" values or another time; {cure}"
             )
         # A step's file says whose it is, so that a lost index can be had from the files.
-        of, wanted = member_of(old.members, record.step), member_of(members, record.step)
-        if dataclasses.replace(of, count=wanted.count) != wanted:
+        known, own = member_of(old.members, record.step), member_of(members, record.step)
+        if dataclasses.replace(known, count=own.count) != own:
             raise ArchiveError(
                 f"{old.path} holds another series: its step {record.step} is of"
-                f" {described(of)}, not of {described(wanted)}; {cure}"
+                f" {described(known)}, not of {described(own)}; {cure}"
             )
     if old.header != header:
         mine, wanted = _network(old.header), _network(header)

@@ -9,6 +9,7 @@ from .archive import Archive
 from .errors import SettingsError
 from .grid import Grid
 from .hashing import fingerprint
+from .members import member_of
 from .series import Progress, no_progress
 from .storage import make_folder
 from .vti import make_image, read_mark, write_image, write_pvd
@@ -24,13 +25,19 @@ def export(
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> None:
-    """Writes steps of an archive, on ``grid``, as ``output`` (.pvd) and the folder of its name.
+    """Writes steps of one member of an archive, on ``grid``, as ``output`` (.pvd) and its folder.
 
     A mark in the ``.pvd``, which is there before the first image is, says what the images are.
     Those of the same steps and grid are kept, so that an interrupted export goes on; those of
     others are replaced with ``overwrite``, and files without a mark never are.
     """
     folder = output.with_suffix("")
+    members = archive.members
+    if len(found := {member_of(members, step).name for step in steps}) > 1:
+        raise SettingsError(
+            f"{output} would hold steps of several members of {archive.path}:"
+            f" {', '.join(sorted(found))}; export one at a time"
+        )
     files = {step: folder / f"step_{step:06d}.vti" for step in steps}
     mark = fingerprint(
         archive.header.identity, grid.to_json(), [(s, archive.record(s).sha256) for s in steps]

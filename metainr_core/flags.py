@@ -152,8 +152,8 @@ def settings_from(
     )
 
 
-def parse_steps(text: str | None, count: int) -> list[int] | None:
-    """``0:10:2`` (as a Python slice of 0 … count - 1), ``3,5,8``, or both joined by commas."""
+def parse_steps(text: str | None, count: int, first: int = 0) -> list[int] | None:
+    """``0:10:2`` (as a Python slice of first … count - 1), ``3,5,8``, or both joined by commas."""
     if text is None:
         return None
     steps: list[int] = []
@@ -161,11 +161,14 @@ def parse_steps(text: str | None, count: int) -> list[int] | None:
         for part in text.split(","):
             if ":" in part:
                 bounds = [int(p) if p.strip() else None for p in part.split(":")]
-                steps += range(count)[slice(*bounds)]
+                piece = slice(*bounds)
+                if piece.start is None and (piece.step or 1) > 0:
+                    piece = slice(first, piece.stop, piece.step)
+                steps += [step for step in range(count)[piece] if step >= first]
             else:
                 steps.append(int(part))
     except (ValueError, TypeError) as error:
         raise SettingsError(f"--steps is {text!r}; expected 0:10:2 or 3,5,8") from error
     if not steps:
-        raise SettingsError(f"--steps {text} names no step; there are {count}")
+        raise SettingsError(f"--steps {text} names no step; there are {count - first}")
     return sorted(set(steps))

@@ -138,8 +138,11 @@ def print_report(
         write_atomically(Path(json_file), json.dumps(report, indent=1).encode())
     rows = table(report)
     for name, value in report.items():
-        if name != "steps":
-            print(f"{name:17s} {_shown(value)}")
+        if name == "steps":
+            continue
+        entries = value if name == "members" else [value]
+        for title, entry in zip([name, *[""] * len(entries)], entries, strict=False):
+            print(f"{title:17s} {_shown(entry)}")
     if rows:
         widths = {name: max(11, len(name)) for name in rows[0]}
         print(" ".join(f"{name:>{width}s}" for name, width in widths.items()))
