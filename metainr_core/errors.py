@@ -38,6 +38,14 @@ class LaunchError(MetaINRError):
     """ParaView cannot be found or cannot use this Python environment."""
 
 
+class RenderingError(MetaINRError):
+    """Nothing can be drawn here: no display, or no VTK that draws."""
+
+
+class LpipsError(MetaINRError):
+    """LPIPS cannot be computed here: a package or the backbone's weights are missing."""
+
+
 DAMAGE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What reading a damaged description can raise."""
 
