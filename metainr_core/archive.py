@@ -118,9 +118,13 @@ class Archive:
         return 4 * volumes / max(self.total_bytes, 1)
 
     def record(self, step: int) -> StepRecord:
+        self._check(step)
+        return over_range(self._records[step], self.series_range.width)
+
+    def _check(self, step: int) -> None:
+        """Raises ArchiveError where there is no such step."""
         if step not in self._records:
             raise ArchiveError(f"{self.path} holds no step {step}; it holds {_shorten(self.steps)}")
-        return over_range(self._records[step], self.series_range.width)
 
     def step_path(self, step: int) -> Path:
         return self._files.path(step)
@@ -293,7 +297,7 @@ class Archive:
 
     def is_intact(self, step: int) -> bool:
         """Whether the step's file is the one that was recorded."""
-        self.record(step)
+        self._check(step)
         return self._files.is_intact(step)
 
     def damaged(self, progress: Progress = no_progress) -> list[int]:
@@ -319,7 +323,7 @@ class Archive:
         A step that is stored as a difference needs the steps from the last key frame on; the
         networks loaded last are kept, so that going through the steps reads each file once.
         """
-        self.record(step)
+        self._check(step)
         return self._files.load(step)
 
     def decode(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from .errors import ArchiveError, SettingsError
 from .extras import extra
 from .gram import gram_matrix
-from .members import Member
+from .members import Member, member_of
 from .series import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -49,6 +49,26 @@ class Projection:
     method: str
     perplexity: float = 0.0
     explained_variance: tuple[float, ...] = ()
+
+    @classmethod
+    def outline(cls, archive: Archive, steps: Sequence[int] | None = None) -> Projection:
+        """The steps (None: all) without a map: all at the origin. Raises ArchiveError."""
+        chosen = archive.steps if steps is None else sorted(set(steps))
+        if not chosen:
+            raise ArchiveError(f"{archive.path} holds no encoded step yet; encode one first")
+        times = {record.step: record.time for record in archive.records}
+        for unknown in set(chosen).difference(times):
+            archive.record(unknown)  # says which there are
+        members = [m for m in archive.members if any(step in m.steps for step in chosen)]
+        return cls(
+            steps=tuple(chosen),
+            times=tuple(times[step] for step in chosen),
+            members=tuple(members),
+            member=tuple(members.index(member_of(members, step)) for step in chosen),
+            x=np.zeros(len(chosen)),
+            y=np.zeros(len(chosen)),
+            method="pca",
+        )
 
     @property
     def positions(self) -> np.ndarray:
@@ -118,16 +138,13 @@ def project(
     """
     if method not in METHODS:
         raise SettingsError(f"method is {method!r}; one of {', '.join(METHODS)}")
-    chosen = archive.steps if steps is None else sorted(set(steps))
-    if not chosen:
-        raise ArchiveError(f"{archive.path} holds no encoded step yet; encode one first")
-    count = len(chosen)
+    outline = Projection.outline(archive, steps)
+    count = len(outline.steps)
     perplexity = _perplexity(perplexity, count)
-    times = tuple(archive.record(step).time for step in chosen)
     # Missing packages show before the work.
     linalg = extra("scipy.linalg", _PURPOSE)
     manifold = extra("sklearn.manifold", _PURPOSE) if method == "tsne" else None
-    gram = gram_matrix(archive, chosen, lambda share, text: progress(0.5 * share, text))
+    gram = gram_matrix(archive, outline.steps, lambda share, text: progress(0.5 * share, text))
     positions, shares = _principal(linalg, gram)
     if manifold is not None and count > 3 and positions.any():
         progress(0.5, f"t-SNE of {count} steps")
@@ -135,13 +152,8 @@ def project(
     else:
         method, perplexity = "pca", 0.0
     progress(1.0, "projected")
-    members = [m for m in archive.members if any(step in m.steps for step in chosen)]
-    places = [next(i for i, m in enumerate(members) if step in m.steps) for step in chosen]
-    return Projection(
-        steps=tuple(chosen),
-        times=times,
-        members=tuple(members),
-        member=tuple(places),
+    return replace(
+        outline,
         x=np.ascontiguousarray(positions[:, 0]),
         y=np.ascontiguousarray(positions[:, 1]),
         method=method,

@@ -52,7 +52,12 @@ def test_steps_are_read_in_order_and_once_for_each_block(
     monkeypatch.setattr(module, "_block", lambda *_: 3)
     read: list[int] = []
     load = archive.load_step
-    monkeypatch.setattr(archive, "load_step", lambda s: (read.append(s), load(s))[1])
+
+    def note(step: int) -> Any:
+        read.append(step)
+        return load(step)
+
+    monkeypatch.setattr(archive, "load_step", note)
     gram_matrix(archive, STEPS)
     assert read == [0, *STEPS, *STEPS[3:], *STEPS[6:]]
 

@@ -1,0 +1,146 @@
+"""``metainr project``: table, picture, selection, and one line for bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metainr_core.archive import Archive
+from metainr_core.cli import main
+from metainr_core.projection import project
+from metainr_core.selection import select_steps
+from tests.core.archives import HEADER, INFO, networks, record
+
+pytest.importorskip("sklearn")
+Capture = pytest.CaptureFixture[str]
+MEMBERS = [
+    {"name": "slow", "first": 0, "count": 7, "parameters": {"Re": 160, "inlet": "jet"}},
+    {"name": "fast", "first": 7, "count": 5, "parameters": {"Re": 320}},
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with an archive of 12 steps and the same as an ensemble."""
+    for name, more in (("run", {}), ("both", {"members": MEMBERS})):
+        archive = Archive.create(tmp_path / f"{name}.minr", HEADER, {**INFO, **more})
+        start = networks(100)
+        for step in range(12):
+            pairs = zip(start.tensors, networks(step).tensors, strict=True)
+            moved = start.with_tensors([(1 + step / 9) * a + 0.2 * b for a, b in pairs])
+            archive.write_step(record(step), moved)
+        archive.write_index()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(capsys: Capture, *arguments: str) -> dict[str, Any]:
+    assert main(["project", *arguments, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    report = json.loads(captured.out, parse_constant=pytest.fail)
+    assert isinstance(report, dict)
+    return report
+
+
+def table(name: str) -> list[dict[str, str]]:
+    with open(name, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_map_of_a_run(folder: Path, capsys: Capture) -> None:
+    report = run(capsys, "run.minr", "-o", "new/map.csv")
+    rows = table("new/map.csv")
+    assert list(rows[0]) == ["step", "time", "member", "x", "y", "selected"]
+    found = project(Archive.open("run.minr"))
+    assert [float(row["x"]) for row in rows] == found.x.tolist()
+    assert [float(row["y"]) for row in rows] == found.y.tolist()
+    assert [float(row["time"]) for row in rows] == [s / 2 for s in range(12)]
+    assert {row["selected"] for row in rows} == {"0"}
+    assert report["method"] == "tsne"
+    assert report["perplexity"] == pytest.approx(11 / 3)
+    assert [step["x"] for step in report["steps"]] == found.x.tolist()
+    assert not {"selected", "picture", "explained_variance"} & set(report)
+    assert sorted(p.name for p in folder.rglob("map*")) == ["map.csv"]
+
+
+def test_steps_of_an_ensemble_that_decode_takes(folder: Path, capsys: Capture) -> None:
+    report = run(capsys, "both.minr", "-o", "map.csv", "--method", "pca", "--select", "3")
+    found = project(Archive.open("both.minr"), "pca")
+    assert report["selected"] == select_steps(found, 3)
+    assert report["explained_variance"] == list(found.explained_variance)
+    assert report["members"] == ["slow", "fast"]
+    rows = table("map.csv")
+    assert [int(r["step"]) for r in rows if r["selected"] == "1"] == report["selected"]
+    assert [r["Re"] for r in rows] == ["160.0"] * 7 + ["320.0"] * 5
+    assert [r["inlet"] for r in rows] == ["jet"] * 7 + [""] * 5
+    named = ",".join(map(str, report["selected"]))
+    assert report["to_decode"] == f"metainr decode both.minr --steps {named} -o OUT.pvd"
+    pytest.importorskip("vtkmodules.vtkIOXML")
+    command = report["to_decode"].replace("OUT", "out").split()
+    assert main([*command[1:], "--member", "slow"]) in (0, 2)
+
+
+def test_people_get_the_selected_steps(folder: Path, capsys: Capture) -> None:
+    assert main(["project", "run.minr", "-o", "map.csv", "--select", "4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    chosen = [row["step"] for row in table("map.csv") if row["selected"] == "1"]
+    assert lines[-5].split() == ["step", "time", "member", "x", "y", "selected"]
+    assert [line.split()[0] for line in lines[-4:]] == chosen
+    assert f"selected          {', '.join(chosen)}" in lines
+    assert main(["project", "run.minr", "-o", "map.csv", "--steps", "2:7"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[-5:]] == list("23456")
+
+
+@pytest.mark.parametrize("color", ["time", "Re", "inlet"])
+def test_a_picture(folder: Path, capsys: Capture, color: str) -> None:
+    pytest.importorskip("matplotlib")
+    flags = ["--method", "pca", "--png", "map.png", "--select", "3", "--color", color]
+    report = run(capsys, "both.minr", "-o", "map.csv", *flags)
+    assert report["picture"] == "map.png"
+    assert (folder / "map.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run.minr", "-o", "map.txt"], "map.txt: expected a name that ends in .csv"),
+        (["run.minr", "-o", "map.csv", "--png", "map.pdf"], "map.pdf: expected a name that ends"),
+        (
+            ["run.minr", "-o", "map.csv", "--select", "1"],
+            "select is 1; expected 2 to 12, all steps",
+        ),
+        (
+            ["both.minr", "-o", "map.csv", "--select", "6"],
+            'expected 2 to 5, all steps of member "f',
+        ),
+        (
+            ["run.minr", "-o", "map.csv", "--perplexity", "12"],
+            "perplexity is 12; expected 0 (chosen",
+        ),
+        (
+            ["both.minr", "-o", "map.csv", "--png", "map.png", "--color", "re"],
+            "color is 're', which the steps do not have; one of time, Re, inlet",
+        ),
+        (["run.minr", "-o", "map.csv", "--steps", "3,40"], "run.minr holds no step 40; it holds"),
+        (["no.minr", "-o", "map.csv"], "no.minr does not exist"),
+        (["run.minr", "-o", "run.minr/map.csv"], "run.minr cannot be made"),
+        (["run.minr"], "the following arguments are required: -o/--output"),
+    ],
+)
+def test_bad_input_is_one_line(
+    folder: Path, capsys: Capture, arguments: list[str], message: str
+) -> None:
+    pytest.importorskip("matplotlib")
+    before = sorted(folder.rglob("*"))
+    assert main(["project", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.startswith("metainr: error: ")
+    assert captured.err.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
