@@ -94,9 +94,9 @@ say "installing PyTorch into .venv (a large download the first time)"
 pip_install "$(grep '^torch==' constraints.txt)"
 say "installing metainr and its other dependencies into .venv"
 if [ "$extra" = test ]; then
-  pip_install --editable '.[test]'
+  pip_install --editable '.[compare,test]'
 else
-  pip_install --editable .
+  pip_install --editable '.[compare]'
 fi
 
 say "compiling the fast path for this processor"

@@ -49,6 +49,7 @@ class Lpips:
             warnings.simplefilter("ignore")  # its arguments to torchvision are deprecated
             # Random weights: anything else would be downloaded. All of them are replaced.
             self._model = package.LPIPS(net=net, pnet_rand=True, verbose=False)
+        self._to_tensor = package.im2tensor
         _fill(self._model.net, tensors, f"{path} is not the backbone of LPIPS's net {net!r}")
 
     def __call__(self, a: np.ndarray, b: np.ndarray) -> float:
@@ -56,7 +57,9 @@ class Lpips:
         if a.shape != b.shape:
             raise SettingsError(f"pictures have shapes {a.shape} and {b.shape}; expected the same")
         with torch.inference_mode():
-            return float(self._model(_as_input(a), _as_input(b)))
+            # The package's own conversion: float32 (1, 3, height, width) from -1 to 1.
+            inputs = [self._to_tensor(_checked(picture)) for picture in (a, b)]
+            return float(self._model(*inputs))
 
 
 def find_backbone(net: str) -> Path:
@@ -72,17 +75,14 @@ def find_backbone(net: str) -> Path:
     return path
 
 
-def _as_input(picture: np.ndarray) -> Tensor:
-    """(1, 3, height, width) float32 from -1 to 1."""
-    height, width, *rest = (*picture.shape, 0, 0)
-    if picture.dtype != np.uint8 or rest[:1] != [3] or min(height, width) < _SMALLEST:
+def _checked(picture: np.ndarray) -> np.ndarray:
+    fits = picture.ndim == 3 and picture.shape[2] == 3 and min(picture.shape[:2]) >= _SMALLEST
+    if picture.dtype != np.uint8 or not fits:
         raise SettingsError(
             f"picture for LPIPS is {picture.dtype} {picture.shape}; expected uint8"
             f" (height, width, 3), at least {_SMALLEST} pixels wide and high"
         )
-    # Rounded once, as in the package's own function for files of pictures.
-    scaled = (picture / 127.5 - 1).astype(np.float32)
-    return torch.from_numpy(scaled).permute(2, 0, 1)[None]
+    return picture
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
