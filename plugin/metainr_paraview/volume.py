@@ -12,21 +12,26 @@ from vtkmodules.vtkCommonExecutionModel import vtkAlgorithm, vtkStreamingDemandD
 from metainr_core.config import DEVICES
 from metainr_core.errors import ArchiveError, MetaINRError, SettingsError
 from metainr_core.grid import Grid
+from metainr_core.members import described, find_member, member_of
+from metainr_core.records import StepRecord
 
 from .filter import MetaINRFilter, Progress, remove_times, stamp
+from .images import announce_grid
 from .properties import properties
 
 _CACHED_BYTES = 512 << 20
 _CACHED_IMAGES = 8
-_EMPTY = (0, -1, 0, -1, 0, -1)
 
 
 @properties(
     Resolution="original", Scale=1.0, Dimensions=(0, 0, 0), UseBox=0,
-    Box=(0.0, 1.0, 0.0, 1.0, 0.0, 1.0), Device="auto",
+    Box=(0.0, 1.0, 0.0, 1.0, 0.0, 1.0), Member="", Device="auto",
 )  # fmt: skip
 class ArchiveSource(MetaINRFilter):
-    """Decodes the step nearest to the time asked for. Subclasses give ``archive_path``."""
+    """Decodes the step nearest to the time asked for, of one member of the archive.
+
+    Subclasses give ``archive_path``.
+    """
 
     output_types = ("vtkImageData",)
 
@@ -35,6 +40,7 @@ class ArchiveSource(MetaINRFilter):
         self._archive: Any = None
         self._stamp: tuple[int, ...] | None = None
         self._grid: Grid | None = None
+        self._records: list[StepRecord] = []
         self._problem: MetaINRError | ImportError | None = None
         self._images: OrderedDict[Any, vtkImageData] = OrderedDict()
 
@@ -46,25 +52,40 @@ class ArchiveSource(MetaINRFilter):
         info = outInfo.GetInformationObject(0)
         remove_times(info)
         pipeline = vtkStreamingDemandDrivenPipeline
-        info.Set(pipeline.WHOLE_EXTENT(), _EMPTY, 6)
+        announce_grid(info, None)
         self._problem = None
         try:
             self._open()
+            self._records = self._chosen_records()
             grid = self._grid = self._chosen_grid()
         except (MetaINRError, ImportError) as error:
             # Told when data is asked for: once, and not while a state is still being loaded.
             self._problem = error
             return 1
-        info.Set(pipeline.WHOLE_EXTENT(), grid.extent, 6)
-        info.Set(vtkDataObject.SPACING(), grid.spacing, 3)
-        info.Set(vtkDataObject.ORIGIN(), grid.origin, 3)
-        info.Set(vtkDataObject.DIRECTION(), grid.direction, 9)
+        announce_grid(info, grid)
         info.Set(vtkAlgorithm.CAN_PRODUCE_SUB_EXTENT(), 1)
-        times = self._archive.times
-        if times:
-            info.Set(pipeline.TIME_STEPS(), times, len(times))
-            info.Set(pipeline.TIME_RANGE(), (times[0], times[-1]), 2)
+        times = [record.time for record in self._records]
+        info.Set(pipeline.TIME_STEPS(), times, len(times))
+        info.Set(pipeline.TIME_RANGE(), (times[0], times[-1]), 2)
         return 1
+
+    def GetMembers(self) -> list[str]:
+        """Names of the members that have steps in the archive opened last; none in no ensemble."""
+        if self._archive is None:
+            return []
+        steps, members = self._archive.steps, self._archive.members
+        return [m.name for m in members if m.name and any(step in m.steps for step in steps)]
+
+    def _chosen_records(self) -> list[StepRecord]:
+        """Of the encoded steps of ``Member``, or without one of the first that has any."""
+        archive, name = self._archive, self.values["Member"]
+        member = member_of(archive.members, archive.steps[0])
+        if name:
+            member = find_member(archive.members, name, archive.path)
+        chosen = [record for record in archive.records if record.step in member.steps]
+        if not chosen:
+            raise ArchiveError(f"{archive.path} holds no step of {described(member)} yet")
+        return chosen
 
     def _open(self) -> None:
         """Opens the archive, again if the file has changed."""
@@ -103,10 +124,10 @@ class ArchiveSource(MetaINRFilter):
         if any(high < low for low, high in zip(extent[::2], extent[1::2], strict=True)):
             return  # another process has all of it
         grid = self._grid.part(extent)
-        record = self._archive.records[0]
+        record = self._records[0]
         if info.Has(pipeline.UPDATE_TIME_STEP()):
             time = info.Get(pipeline.UPDATE_TIME_STEP())
-            record = min(self._archive.records, key=lambda r: abs(r.time - time))
+            record = min(self._records, key=lambda r: abs(r.time - time))
         output.ShallowCopy(self._image(record.step, grid, progress))
         output.GetInformation().Set(vtkDataObject.DATA_TIME_STEP(), record.time)
 
