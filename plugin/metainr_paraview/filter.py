@@ -91,17 +91,8 @@ class MetaINRFilter(VTKPythonAlgorithmBase):
             getattr(vtkOutputWindow.GetInstance(), f"Display{kind}Text")(text)
 
 
-class TableFilter(MetaINRFilter):
-    """A filter with one input (image data), whose table and other outputs do not depend on time."""
-
-    def __init__(self, inputType: str = "vtkImageData") -> None:
-        super().__init__(nInputPorts=1, inputType=inputType)
-
-    def RequestInformation(self, request: Any, inInfo: Any, outInfo: vtkInformationVector) -> int:
-        # With time in its information the filter would run again for every time that is shown.
-        for port in range(outInfo.GetNumberOfInformationObjects()):
-            remove_times(outInfo.GetInformationObject(port))
-        return 1
+class OneProcessFilter(MetaINRFilter):
+    """A filter that needs all of its input in one process."""
 
     def RequestData(self, request: Any, inInfo: Any, outInfo: vtkInformationVector) -> int:
         controller = vtkMultiProcessController.GetGlobalController()
@@ -113,6 +104,19 @@ class TableFilter(MetaINRFilter):
                 f"runs on one process, but this server has {controller.GetNumberOfProcesses()};"
                 " start pvserver or pvbatch without mpiexec (one process uses all cores)"
             )
+        return 1
+
+
+class TableFilter(OneProcessFilter):
+    """A filter with one input (image data), whose table and other outputs do not depend on time."""
+
+    def __init__(self, inputType: str = "vtkImageData") -> None:
+        super().__init__(nInputPorts=1, inputType=inputType)
+
+    def RequestInformation(self, request: Any, inInfo: Any, outInfo: vtkInformationVector) -> int:
+        # With time in its information the filter would run again for every time that is shown.
+        for port in range(outInfo.GetNumberOfInformationObjects()):
+            remove_times(outInfo.GetInformationObject(port))
         return 1
 
 

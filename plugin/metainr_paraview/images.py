@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from vtkmodules.vtkCommonDataModel import vtkDataObject, vtkImageData
+from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline
 
 from metainr_core.errors import SeriesError
 from metainr_core.grid import Grid
 
+EMPTY_EXTENT = (0, -1, 0, -1, 0, -1)
 ASSOCIATIONS = {
     vtkDataObject.FIELD_ASSOCIATION_POINTS: "point",
     vtkDataObject.FIELD_ASSOCIATION_CELLS: "cell",
@@ -20,20 +22,72 @@ def selected_array(algorithm: Any) -> tuple[str, str]:
     info = algorithm.GetInputArrayInformation(0)
     name = info.Get(vtkDataObject.FIELD_NAME())
     if not name:
-        raise SeriesError("Scalars is empty; choose the point or cell array to learn")
+        raise SeriesError("Scalars is empty; choose a point or cell array")
     association = ASSOCIATIONS.get(info.Get(vtkDataObject.FIELD_ASSOCIATION()))
     if association is None:
         raise SeriesError(f'Scalars: "{name}" has to be an array of POINTS or CELLS')
     return association, name
 
 
-def grid_of(image: vtkImageData, association: str) -> Grid:
+def selected_or_only_array(algorithm: Any, image: vtkImageData) -> tuple[str, str]:
+    """As ``selected_array``; while no point or cell array is chosen, the only one of ``image``.
+
+    A script that names no array may get one here that ParaView took from its active source.
+    """
+    from metainr_core.vti import image_arrays
+
+    if array_association(algorithm):
+        return selected_array(algorithm)
+    arrays = image_arrays(image)
+    if len(arrays) == 1:
+        return arrays[0]
+    names = ", ".join(f"{name} ({association})" for association, name in arrays) or "none"
+    raise SeriesError(f"Scalars is empty; choose an array; there are: {names}")
+
+
+def array_association(algorithm: Any) -> str:
+    """Of the array that the property ``Scalars`` chooses: point, cell, or nothing of these."""
+    info = algorithm.GetInputArrayInformation(0)
+    chosen = info.Get(vtkDataObject.FIELD_NAME())
+    return ASSOCIATIONS.get(info.Get(vtkDataObject.FIELD_ASSOCIATION()), "") if chosen else ""
+
+
+def grid_of(image: vtkImageData, association: str, name: str = "the input") -> Grid:
     """The grid of the image's point or cell values. Raises SeriesError when it is empty."""
     from metainr_core.vti import image_grid
 
     if image.GetNumberOfPoints() == 0:
         raise SeriesError(
-            "the input image is empty: its reader failed and said why ('not well-formed' means"
+            f"{name} is empty: what is before it failed and said why ('not well-formed' means"
             " appended data, which this VTK cannot read: save the files with inline binary data)"
         )
     return image_grid(image, association)
+
+
+def announced_grid(info: Any, association: str) -> Grid | None:
+    """The grid that an input is going to have, as far as its information says; None if empty."""
+    from metainr_core.vti import image_grid
+
+    extent = info.Get(vtkStreamingDemandDrivenPipeline.WHOLE_EXTENT())
+    if extent is None or any(b < a for a, b in zip(extent[::2], extent[1::2], strict=True)):
+        return None
+    image = vtkImageData()
+    image.SetExtent(extent)
+    for key, setter in (
+        (vtkDataObject.SPACING(), image.SetSpacing),
+        (vtkDataObject.ORIGIN(), image.SetOrigin),
+        (vtkDataObject.DIRECTION(), image.SetDirectionMatrix),
+    ):
+        if info.Has(key):
+            setter(info.Get(key))
+    return image_grid(image, association)
+
+
+def announce_grid(info: Any, grid: Grid | None) -> None:
+    """Says which grid an output is going to have; None: none."""
+    pipeline = vtkStreamingDemandDrivenPipeline
+    info.Set(pipeline.WHOLE_EXTENT(), grid.extent if grid else EMPTY_EXTENT, 6)
+    if grid is not None:
+        info.Set(vtkDataObject.SPACING(), grid.spacing, 3)
+        info.Set(vtkDataObject.ORIGIN(), grid.origin, 3)
+        info.Set(vtkDataObject.DIRECTION(), grid.direction, 9)

@@ -22,8 +22,8 @@ Filter = TypeVar("Filter", bound=type)
 def properties(**defaults: Any) -> Callable[[Filter], Filter]:
     """Class decorator: ``SetX(...)`` and ``GetX()`` for every name, with VTK's ``Modified()``.
 
-    A value takes the type of its default. ParaView passes None for an empty text, and the
-    elements of a vector as separate arguments.
+    A value takes the type of its default; an empty tuple is a list of floats of any length.
+    ParaView passes None for an empty text, and the elements of a vector as separate arguments.
     """
 
     def decorate(cls: Filter) -> Filter:
@@ -41,7 +41,8 @@ def _setter(name: str, default: Any) -> Callable[..., None]:
     def set_value(self: Any, *arguments: Any) -> None:
         value: Any = arguments[0] if len(arguments) == 1 else arguments
         if isinstance(default, tuple):
-            value = tuple(type(default[0])(v) for v in value)
+            kind = type(default[0]) if default else float
+            value = tuple(kind(v) for v in (arguments if isinstance(value, kind) else value))
         else:
             value = type(default)("" if value is None else value)
         if value != self.values[name]:

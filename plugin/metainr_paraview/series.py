@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,17 +16,22 @@ from metainr_core.series import Series, check_grid
 
 from .images import grid_of, selected_array
 
+ArrayChoice = Callable[[vtkImageData], tuple[str, str]]
+"""Association and name of the array to read, of the image that has it."""
+
 _UPDATE_TIME = vtkStreamingDemandDrivenPipeline.UPDATE_TIME_STEP()
 
 
 class Upstream:
-    """What is connected to an algorithm's first input, updated to any time.
+    """What is connected to an input port of an algorithm, updated to any time.
 
     An algorithm may do that while it executes: everything upstream has finished by then.
+    ``steps``: its times, none when it does not depend on time. ``name``: for messages.
     """
 
-    def __init__(self, algorithm: Any):
-        connection = algorithm.GetInputConnection(0, 0)
+    def __init__(self, algorithm: Any, port: int = 0, name: str = "the input"):
+        self.name = name
+        connection = algorithm.GetInputConnection(port, 0)
         self._producer, self._port = connection.GetProducer(), connection.GetIndex()
         self._info = self._producer.GetOutputInformation(self._port)
         self.steps = tuple(self._info.Get(vtkStreamingDemandDrivenPipeline.TIME_STEPS()) or ())
@@ -35,11 +40,16 @@ class Upstream:
     def image(self, time: float | None) -> vtkImageData:
         """The input at a time (None: at no special one). Raises SeriesError."""
         if not self._update(time):
-            raise SeriesError("the input cannot be read; see the messages of the reader before")
+            raise SeriesError(f"{self.name} cannot be read; see the messages of what is before it")
         image = self._producer.GetOutputDataObject(self._port)
         if not isinstance(image, vtkImageData):
-            raise SeriesError(f"the input is {type(image).__name__}; expected image data (.vti)")
+            raise SeriesError(f"{self.name} is {type(image).__name__}; expected image data (.vti)")
         return image
+
+    @property
+    def modified(self) -> int:
+        """Grows when something upstream is changed, but not when another time is asked for."""
+        return int(self._producer.GetExecutive().GetPipelineMTime())
 
     def restore(self) -> None:
         """Brings the input back to the time that was asked for before."""
@@ -57,35 +67,49 @@ class Upstream:
 
 
 class PipelineSeries(Series):
-    """All time steps of a filter's input: random access, one step in memory."""
+    """All time steps of a filter's input: random access, one step in memory.
 
-    def __init__(self, algorithm: Any, upstream: Upstream, *, ignore_nonfinite: bool = False):
+    ``upstream``: where they come from. Without time steps the input is one step: what it gives at
+    the time asked for.
+    """
+
+    def __init__(self, upstream: Upstream, array: ArrayChoice, first: int, ignore_nonfinite: bool):
         from metainr_core.vti import image_values
 
-        self._upstream = upstream
-        self._association, array = selected_array(algorithm)
-        # Without time steps the input is one step: what it gives at the time asked for.
+        self.upstream = upstream
         self._requests = upstream.steps or (upstream.requested,)
-        image = upstream.image(self._requests[0])
-        grid = grid_of(image, self._association)
-        components = image_values(image, array, self._association).shape[3]
+        image = upstream.image(self._requests[first])
+        self._association, name = array(image)
+        grid = grid_of(image, self._association, upstream.name)
+        components = image_values(image, name, self._association).shape[3]
         # The view's time must not become the time of data that has none.
         key, info = vtkDataObject.DATA_TIME_STEP(), image.GetInformation()
         times = upstream.steps or (info.Get(key) if info.Has(key) else 0.0,)
         super().__init__(
-            "the input", grid, array, components, times, ignore_nonfinite=ignore_nonfinite
+            upstream.name, grid, name, components, times, ignore_nonfinite=ignore_nonfinite
         )
 
     @classmethod
     @contextmanager
-    def opened(cls, algorithm: Any, *, ignore_nonfinite: bool = False) -> Iterator[PipelineSeries]:
-        """The series of ``algorithm``'s input, to be used while it executes.
+    def opened(
+        cls,
+        algorithm: Any,
+        upstream: Upstream | None = None,
+        *,
+        array: ArrayChoice | None = None,
+        first: int = 0,
+        ignore_nonfinite: bool = False,
+    ) -> Iterator[PipelineSeries]:
+        """The series of an input of ``algorithm``, to be used while it executes.
 
+        ``upstream``: None is what is connected to the first port. ``array``: None is the choice
+        of the property ``Scalars``. ``first``: the step whose grid all others have to have.
         Afterwards the input is again as it was. Raises SeriesError.
         """
-        upstream = Upstream(algorithm)
+        upstream = upstream or Upstream(algorithm)
         try:
-            yield cls(algorithm, upstream, ignore_nonfinite=ignore_nonfinite)
+            choice = array or (lambda _image: selected_array(algorithm))
+            yield cls(upstream, choice, first, ignore_nonfinite)
         finally:
             upstream.restore()
 
@@ -96,8 +120,8 @@ class PipelineSeries(Series):
         from metainr_core.vti import image_values
 
         try:
-            image = self._upstream.image(self._requests[step])
-            grid = grid_of(image, self._association)
+            image = self.upstream.image(self._requests[step])
+            grid = grid_of(image, self._association, self.name)
             values = image_values(image, self.array, self._association)
         except MetaINRError as error:
             raise SeriesError(f"{self.where(step)}: {error}") from error

@@ -8,6 +8,8 @@ from typing import Any
 from vtkmodules.vtkCommonCore import vtkDoubleArray, vtkIdTypeArray, vtkStringArray
 from vtkmodules.vtkCommonDataModel import vtkTable
 
+_ARRAYS = {int: vtkIdTypeArray, float: vtkDoubleArray, str: vtkStringArray}
+
 
 def add_field_value(data: Any, name: str, value: float) -> None:
     array = vtkDoubleArray()
@@ -32,9 +34,9 @@ def field_text(data: Any, name: str) -> str:
 
 
 def fill_table(table: vtkTable, columns: Mapping[str, type], rows: Sequence[Any]) -> None:
-    """``columns``: names and types (int or float); ``rows``: dicts or objects with those."""
+    """``columns``: names and types (int, float, str); ``rows``: dicts or objects with those."""
     for name, kind in columns.items():
-        array = vtkIdTypeArray() if kind is int else vtkDoubleArray()
+        array = _ARRAYS[kind]()
         array.SetName(name)
         for row in rows:
             value = row[name] if isinstance(row, Mapping) else getattr(row, name)
