@@ -93,8 +93,15 @@ def test_the_class_has_these_properties_and_defaults(name: str) -> None:
         command = element.get("command", "")
         if element.get("information_only") or command in VTK_COMMANDS:
             continue
-        assert command == "Set" + python_name(element)
         default = defaults.pop(python_name(element))
+        if element.get("repeat_command"):  # a list, set element by element, of any length
+            assert f"{command}s" == "Set" + python_name(element)
+            length = "SetNumberOf" + python_name(element)
+            assert element.get("set_number_command") == length
+            assert all(hasattr(class_of(PROXIES[name]), c) for c in (command, length))
+            assert (default, element.get("default_values")) == ((), None)
+            continue
+        assert command == "Set" + python_name(element)
         elements = default if isinstance(default, tuple) else (default,)
         kinds = {str: "StringVectorProperty", float: "DoubleVectorProperty"}
         assert element.tag == kinds.get(type(elements[0]), "IntVectorProperty")
