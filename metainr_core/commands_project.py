@@ -6,12 +6,14 @@ import argparse
 import csv
 import io
 import math
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .errors import SettingsError
 from .flags import parse_steps
-from .projection import METHODS
+from .projection import METHODS, Projection, project
 from .series import Progress
 
 DESCRIPTION = "Map the steps of an archive by their weights, and select representative ones."
@@ -53,7 +55,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from .archive import Archive
     from .figures import color_values, map_png, new_figure
-    from .projection import Projection, project
     from .selection import select_steps
     from .storage import check_writable, write_atomically
 
@@ -79,7 +80,6 @@ def run(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     write_atomically(table, _csv(columns))
     if picture:
         write_atomically(picture, png)
-    named = ",".join(map(str, selected))
     report = {
         "archive": str(archive.path),
         "map": str(table),
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         "explained_variance": list(found.explained_variance) or None,
         "members": [m.name for m in found.members if m.name] or None,
         "selected": selected or None,
-        "to_decode": f"metainr decode {archive.path} --steps {named} -o OUT.pvd" if named else None,
+        "to_decode": _to_decode(archive.path, found, selected) or None,
     }
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return {
@@ -102,6 +102,18 @@ def rows_of(report: dict[str, Any]) -> list[dict[str, Any]]:
     """The selected steps, or all of them, for the terminal."""
     rows = report["steps"]
     return [row for row in rows if row["selected"] or "selected" not in report]
+
+
+def _to_decode(path: Path, found: Projection, selected: Sequence[int]) -> list[str]:
+    """The command that decodes the selected steps, for each member."""
+    commands = []
+    for member in found.members if selected else []:
+        steps = ",".join(str(step) for step in selected if step in member.steps)
+        whose = f" --member {shlex.quote(member.name)}" if member.name else ""
+        commands.append(
+            f"metainr decode {shlex.quote(str(path))}{whose} --steps {steps} -o OUT.pvd"
+        )
+    return commands
 
 
 def _named(name: str, suffix: str) -> Path:

@@ -17,6 +17,7 @@ _MARKERS = "osD^vP*X<>ph"
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 _NOTHING = "0.7"
+_BESIDE = {"loc": "upper left", "bbox_to_anchor": (1.02, 1)}
 
 
 def new_figure(size: tuple[float, float], dpi: int = 150) -> Any:
@@ -57,7 +58,7 @@ def draw_map(axes: Any, projection: Projection, selected: Sequence[int], color: 
     if texts:
         palette = {text: _COLOURS[i % len(_COLOURS)] for i, text in enumerate(filter(None, texts))}
         colours: Any = np.array([palette.get(str(v), _NOTHING) for v in values])
-        _legend(axes, [(text, "o", c) for text, c in palette.items()], color, "lower left")
+        _legend(axes, [(text, "o", c) for text, c in palette.items()], color, **_BESIDE)
     else:
         colours = _scale(axes, [float(v) for v in values], color)
     positions = projection.positions
@@ -65,9 +66,9 @@ def draw_map(axes: Any, projection: Projection, selected: Sequence[int], color: 
         x, y = positions[path].T
         axes.plot(x, y, color=_NOTHING, linewidth=1, zorder=1)
         axes.scatter(x, y, c=colours[path], s=36, marker=_marker(number), zorder=2)
-    if projection.members[0].name:
-        names = [(m.name, _marker(i), "0.4") for i, m in enumerate(projection.members)]
-        _legend(axes, names, "member", "upper left")
+    names = [(m.name, _marker(i), "0.4") for i, m in enumerate(projection.members)]
+    if names[0][0] and len(names) <= len(_MARKERS):
+        _legend(axes, names, "member", loc="best")
     ringed = [i for i, step in enumerate(projection.steps) if step in set(selected)]
     axes.scatter(
         *positions[ringed].T, s=150, facecolors="none", edgecolors="black", linewidths=1.4, zorder=3
@@ -81,6 +82,8 @@ def draw_map(axes: Any, projection: Projection, selected: Sequence[int], color: 
             fontsize=9,
             zorder=4,
         )
+    if ringed:
+        axes.set_title("ringed: representative steps", fontsize=10)
     axes.set_aspect("equal", "datalim")
     axes.margins(0.08)
     axes.grid(True, color="0.92")
@@ -104,14 +107,14 @@ def _marker(number: int) -> str:
     return _MARKERS[number % len(_MARKERS)]
 
 
-def _legend(axes: Any, entries: Sequence[tuple[str, str, str]], title: str, place: str) -> None:
+def _legend(axes: Any, entries: Sequence[tuple[str, str, str]], title: str, **place: Any) -> None:
     """Names with their marker and colour."""
     line = extra("matplotlib.lines", "a picture").Line2D
     handles = [
         line([], [], label=name, marker=marker, color=colour, linestyle="none")
         for name, marker, colour in entries
     ]
-    axes.add_artist(axes.legend(handles=handles, title=title, loc=place, fontsize=8))
+    axes.add_artist(axes.legend(handles=handles, title=title, fontsize=8, **place))
 
 
 def _axis_name(projection: Projection, axis: int) -> str:

@@ -74,7 +74,7 @@ def _block(count: int, size: int) -> int:
     if block < 1:
         raise MetaINRError(
             f"a map of {count} steps of {size // 4} weights needs {(rest + 4 * size) / 2**30:.3g}"
-            f" GiB, and {free / 2**30:.3g} GiB are free; take fewer steps (--steps)"
+            f" GiB, and {free / 2**30:.3g} GiB are free; take fewer steps"
         )
     return min(block, count)
 

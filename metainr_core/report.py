@@ -140,7 +140,7 @@ def print_report(
     for name, value in report.items():
         if name == "steps":
             continue
-        entries = value if name == "members" else [value]
+        entries = value if name in ("members", "to_decode") else [value]
         for title, entry in zip([name, *[""] * len(entries)], entries, strict=False):
             print(f"{title:17s} {_shown(entry)}")
     if rows:

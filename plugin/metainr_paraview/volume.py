@@ -15,9 +15,11 @@ from metainr_core.grid import Grid
 from metainr_core.members import described, find_member, member_of
 from metainr_core.records import StepRecord
 
+from .encode import ARCHIVE_ARRAY
 from .filter import MetaINRFilter, Progress, remove_times, stamp
 from .images import announce_grid
 from .properties import properties
+from .tables import add_field_text
 
 _CACHED_BYTES = 512 << 20
 _CACHED_IMAGES = 8
@@ -30,7 +32,7 @@ _CACHED_IMAGES = 8
 class ArchiveSource(MetaINRFilter):
     """Decodes the step nearest to the time asked for, of one member of the archive.
 
-    Subclasses give ``archive_path``.
+    Subclasses give ``archive_path``, which is also the output's field data ``minr_archive``.
     """
 
     output_types = ("vtkImageData",)
@@ -130,6 +132,7 @@ class ArchiveSource(MetaINRFilter):
             record = min(self._records, key=lambda r: abs(r.time - time))
         output.ShallowCopy(self._image(record.step, grid, progress))
         output.GetInformation().Set(vtkDataObject.DATA_TIME_STEP(), record.time)
+        add_field_text(output, ARCHIVE_ARRAY, str(self._archive.path))
 
     def _image(self, step: int, grid: Grid, progress: Progress) -> vtkImageData:
         from metainr_core.vti import make_image

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +79,19 @@ def test_steps_of_an_ensemble_that_decode_takes(folder: Path, capsys: Capture) -
     assert [int(r["step"]) for r in rows if r["selected"] == "1"] == report["selected"]
     assert [r["Re"] for r in rows] == ["160.0"] * 7 + ["320.0"] * 5
     assert [r["inlet"] for r in rows] == ["jet"] * 7 + [""] * 5
-    named = ",".join(map(str, report["selected"]))
-    assert report["to_decode"] == f"metainr decode both.minr --steps {named} -o OUT.pvd"
     pytest.importorskip("vtkmodules.vtkIOXML")
-    command = report["to_decode"].replace("OUT", "out").split()
-    assert main([*command[1:], "--member", "slow"]) in (0, 2)
+    for name, steps in (("slow", report["selected"][:3]), ("fast", report["selected"][3:])):
+        (command,) = [c for c in report["to_decode"] if name in c]
+        assert main([*shlex.split(command)[1:], "--json", "--overwrite"]) == 0
+        assert json.loads(capsys.readouterr().out)["steps"] == steps
+
+
+def test_the_selected_steps_of_a_run_are_decoded(folder: Path, capsys: Capture) -> None:
+    pytest.importorskip("vtkmodules.vtkIOXML")
+    report = run(capsys, "run.minr", "-o", "map.csv", "--select", "4")
+    (command,) = report["to_decode"]
+    assert main([*shlex.split(command)[1:], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["steps"] == report["selected"]
 
 
 def test_people_get_the_selected_steps(folder: Path, capsys: Capture) -> None:

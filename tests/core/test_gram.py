@@ -71,7 +71,7 @@ def test_the_block_is_what_memory_has_room_for(monkeypatch: pytest.MonkeyPatch) 
         module._block(20_000, 4_000_000)
     assert str(caught.value) == (
         "a map of 20000 steps of 1000000 weights needs 15.1 GiB, and 8 GiB are free; take fewer"
-        " steps (--steps)"
+        " steps"
     )
 
 
