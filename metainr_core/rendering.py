@@ -82,8 +82,8 @@ class Renderer:
     """Renders volumes with one camera, one transfer function and one background.
 
     grid: what the camera sees the whole of. value_range: lowest and highest value (magnitude, of
-    vectors) of the colours and the opacity; values beyond look as the ends do. size: width and
-    height in pixels. Making one takes most of a first rendering's time, so keep it for a series.
+    vectors) of the colours and the opacity; values beyond are drawn as the nearer end. size: width
+    and height in pixels. Making one takes as long as several small pictures: keep it for a series.
 
     Raises RenderingError where VTK cannot draw, and SettingsError for bad arguments.
     """
@@ -101,6 +101,8 @@ class Renderer:
             raise SettingsError(f"value range is {low:g} to {high:g}; expected finite, increasing")
         if len(size) != 2 or min(size) < 1:
             raise SettingsError(f"picture size is {tuple(size)}; expected width and height")
+        # A constant field is drawn as the lowest value of a range of width 1.
+        self._range = (low, high if high > low else low + 1.0)
         self._grid = grid
         self._size = (int(size[0]), int(size[1]))
         view = view or View()
@@ -113,8 +115,7 @@ class Renderer:
         self._scene.SetActiveCamera(_camera(corners, view, self._size))
         self._window.AddRenderer(self._scene)
         self._window.Render()  # or else the first picture is a little different from later ones
-        # A constant field is drawn as the lowest value of a range of width 1.
-        self._properties = _transfer_function(low, high if high > low else low + 1.0)
+        self._properties = _transfer_function(*self._range)
         self._properties.SetScalarOpacityUnitDistance(_OPACITY_LENGTH * self._diagonal)
 
     def __call__(self, values: np.ndarray, grid: Grid | None = None) -> np.ndarray:
@@ -132,7 +133,8 @@ class Renderer:
         scalars = magnitude(values)
         if not np.isfinite(scalars).all():
             raise SettingsError("values to render are not all finite; replace those that are not")
-        image, matrix = _upright(scalars, grid)
+        # VTK tabulates the transfer function over the values that there are: outliers coarsen it.
+        image, matrix = _upright(np.clip(scalars, *self._range), grid)
         volume = vtk("vtkRenderingCore").vtkVolume()
         volume.SetProperty(self._properties)
         volume.SetUserMatrix(matrix)
