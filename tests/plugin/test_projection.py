@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -199,3 +201,29 @@ def test_selected_steps_are_those_of_the_core(lab: Any, projection: Any, archive
     table, _ = outputs(lab.set(projection, Select=3, Method="pca"))
     chosen = [s for s, on in enumerate(lab.column(table, "selected")) if on]
     assert chosen == select_steps(project(archive, "pca"), 3)
+
+
+@pytest.mark.skipif(not shutil.which("pvpython"), reason="ParaView is not installed")
+def test_the_proxy(lab: Any, prior_file: Path, tmp_path: Path) -> None:
+    series, path = lab.write(tmp_path / "series", lab.waves()), tmp_path / "run.minr"
+    settings = json.dumps(lab.quick_encode)
+    run = lab.drive("drive_projection.py", series, prior_file, path, settings)
+    found = project(Archive.open(path), "pca")
+    assert run["runs"] == 1
+    assert run["table"]["time"] == list(lab.times)
+    assert run["table"]["x"] == found.x.tolist()
+    chosen = select_steps(found, 3)
+    assert run["table"]["selected"] == [float(step in chosen) for step in range(4)]
+    assert run["path"] == [[x, y, 0.0] for x, y in found.positions]
+    assert run["lines"] == 1
+    assert run["time_range"] == [0.5, 3.0]
+    assert run["same"]
+    assert (run["columns_after_error"], run["points_after_error"]) == (0, 0)
+    assert run["after_cure"]
+    assert run["columns_after_encode_failed"] == 0
+    lines = [line for line in run["output"].splitlines() if "Meta-INR Projection:" in line]
+    assert len(lines) == 2
+    assert "Perplexity is 9; expected 0 (chosen) or 1 to 3" in lines[0]
+    assert lines[1].endswith("what is before it failed; its own message says why")
+    assert "Traceback" not in run["output"]
+    assert "ERR|" not in run["output"]
