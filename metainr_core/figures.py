@@ -17,7 +17,6 @@ _MARKERS = "osD^vP*X<>ph"
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 _NOTHING = "0.7"
-_BESIDE = {"loc": "upper left", "bbox_to_anchor": (1.02, 1)}
 
 
 def new_figure(size: tuple[float, float], dpi: int = 150) -> Any:
@@ -45,45 +44,32 @@ def map_png(projection: Projection, selected: Sequence[int] = (), color: str = "
     """
     figure = new_figure((8, 6))
     axes = figure.add_subplot()
-    draw_map(axes, projection, selected, color)
+    draw_map(axes, projection, color, selected)
+    draw_legends(axes, projection, color)
+    if selected:
+        axes.set_title("ringed: representative steps", fontsize=10)
     target = io.BytesIO()
     figure.savefig(target, format="png", bbox_inches="tight")
     return target.getvalue()
 
 
-def draw_map(axes: Any, projection: Projection, selected: Sequence[int], color: str) -> None:
-    """Draws the map into matplotlib's ``axes``, with legends beside it."""
-    values = color_values(projection, color)
-    texts = [v for v in dict.fromkeys(values) if isinstance(v, str)]
-    if texts:
-        palette = {text: _COLOURS[i % len(_COLOURS)] for i, text in enumerate(filter(None, texts))}
-        colours: Any = np.array([palette.get(str(v), _NOTHING) for v in values])
-        _legend(axes, [(text, "o", c) for text, c in palette.items()], color, **_BESIDE)
-    else:
-        colours = _scale(axes, [float(v) for v in values], color)
+def draw_map(
+    axes: Any, projection: Projection, color: str = "time", selected: Sequence[int] = ()
+) -> None:
+    """Draws the map into matplotlib's ``axes``. Raises SettingsError."""
+    colours = _colours(color_values(projection, color))
     positions = projection.positions
     for number, path in enumerate(projection.paths):
         x, y = positions[path].T
-        axes.plot(x, y, color=_NOTHING, linewidth=1, zorder=1)
-        axes.scatter(x, y, c=colours[path], s=36, marker=_marker(number), zorder=2)
-    names = [(m.name, _marker(i), "0.4") for i, m in enumerate(projection.members)]
-    if names[0][0] and len(names) <= len(_MARKERS):
-        _legend(axes, names, "member", loc="best")
+        style = _style(projection, number)
+        axes.plot(x, y, color=style["color"], alpha=0.5, linewidth=1, zorder=1)
+        axes.scatter(x, y, c=colours[path], s=36, marker=style["marker"], zorder=2)
     ringed = [i for i, step in enumerate(projection.steps) if step in set(selected)]
-    axes.scatter(
-        *positions[ringed].T, s=150, facecolors="none", edgecolors="black", linewidths=1.4, zorder=3
-    )
+    rings = {"facecolors": "none", "edgecolors": "black", "linewidths": 1.4}
+    axes.scatter(*positions[ringed].T, s=150, zorder=3, **rings)
     for i in ringed:
-        axes.annotate(
-            str(projection.steps[i]),
-            positions[i],
-            xytext=(7, 6),
-            textcoords="offset points",
-            fontsize=9,
-            zorder=4,
-        )
-    if ringed:
-        axes.set_title("ringed: representative steps", fontsize=10)
+        text, offset = str(projection.steps[i]), {"xytext": (7, 6), "textcoords": "offset points"}
+        axes.annotate(text, positions[i], fontsize=9, zorder=4, **offset)
     axes.set_aspect("equal", "datalim")
     axes.margins(0.08)
     axes.grid(True, color="0.92")
@@ -92,28 +78,58 @@ def draw_map(axes: Any, projection: Projection, selected: Sequence[int], color: 
     axes.set_ylabel(_axis_name(projection, 1))
 
 
-def _scale(axes: Any, values: Sequence[float], name: str) -> np.ndarray:
-    """A colour for each value, ``(n, 4)``, and a colour bar that says which."""
+def draw_legends(axes: Any, projection: Projection, color: str) -> None:
+    """What colours and markers of ``draw_map`` mean."""
+    values = color_values(projection, color)
+    if isinstance(values[0], str):
+        entries = [
+            (text, {"marker": "o", "color": colour, "linestyle": "none"})
+            for text, colour in _palette(values).items()
+        ]
+        _legend(axes, entries, color, loc="upper left", bbox_to_anchor=(1.02, 1))
+    else:
+        axes.figure.colorbar(color_scale(values), ax=axes, label=color)
+    members = projection.members
+    if members[0].name and len(members) <= len(_MARKERS):
+        styles = [(m.name, _style(projection, i)) for i, m in enumerate(members)]
+        _legend(axes, styles, "member", loc="best")
+
+
+def color_scale(values: Sequence[Any]) -> Any:
+    """matplotlib's ScalarMappable over the numbers ``values``; NaN is grey."""
     known = [v for v in values if math.isfinite(v)]
     norm = extra("matplotlib.colors", "a picture").Normalize(min(known), max(known))
-    cm = extra("matplotlib.cm", "a picture")
-    mapped = cm.ScalarMappable(norm, "viridis")
+    mapped = extra("matplotlib.cm", "a picture").ScalarMappable(norm, "viridis")
     mapped.cmap.set_bad(_NOTHING)
-    axes.figure.colorbar(mapped, ax=axes, label=name)
-    return mapped.to_rgba(np.ma.masked_invalid(values))
+    return mapped
 
 
-def _marker(number: int) -> str:
-    return _MARKERS[number % len(_MARKERS)]
+def _colours(values: Sequence[Any]) -> np.ndarray:
+    """``(n,)`` names or ``(n, 4)`` numbers."""
+    if isinstance(values[0], str):
+        palette = _palette(values)
+        return np.array([palette.get(value, _NOTHING) for value in values])
+    return color_scale(values).to_rgba(np.ma.masked_invalid(values))
 
 
-def _legend(axes: Any, entries: Sequence[tuple[str, str, str]], title: str, **place: Any) -> None:
-    """Names with their marker and colour."""
+def _palette(values: Sequence[Any]) -> dict[str, str]:
+    """A colour for each text that is not empty."""
+    texts = [text for text in dict.fromkeys(values) if text]
+    return {text: _COLOURS[i % len(_COLOURS)] for i, text in enumerate(texts)}
+
+
+def _style(projection: Projection, number: int) -> dict[str, Any]:
+    """Marker and line colour of a member."""
+    several = len(projection.members) > 1
+    colour = _COLOURS[number % len(_COLOURS)] if several else "0.4"
+    return {"marker": _MARKERS[number % len(_MARKERS)], "color": colour}
+
+
+def _legend(
+    axes: Any, entries: Sequence[tuple[str, dict[str, Any]]], title: str, **place: Any
+) -> None:
     line = extra("matplotlib.lines", "a picture").Line2D
-    handles = [
-        line([], [], label=name, marker=marker, color=colour, linestyle="none")
-        for name, marker, colour in entries
-    ]
+    handles = [line([], [], label=name, **style) for name, style in entries]
     axes.add_artist(axes.legend(handles=handles, title=title, fontsize=8, **place))
 
 

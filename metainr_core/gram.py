@@ -58,6 +58,13 @@ def gram_matrix(
     return (gram + gram.T) / 2
 
 
+def distances(gram: np.ndarray) -> np.ndarray:
+    """Euclidean distances ``(n, n)`` of what has these inner products."""
+    squared = gram.diagonal() + gram.diagonal()[:, None] - 2 * gram
+    np.fill_diagonal(squared, 0)
+    return np.sqrt(np.maximum(squared, 0, out=squared), out=squared)
+
+
 def _flat(archive: Archive, step: int) -> np.ndarray:
     flat = archive.load_step(step).flat().reshape(-1).numpy()
     if not np.isfinite(flat).all():

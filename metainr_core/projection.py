@@ -15,7 +15,7 @@ import numpy as np
 
 from .errors import ArchiveError, SettingsError
 from .extras import extra
-from .gram import gram_matrix
+from .gram import distances, gram_matrix
 from .members import Member, member_of
 from .series import Progress, no_progress
 
@@ -191,9 +191,6 @@ def _principal(linalg: Any, gram: np.ndarray) -> tuple[np.ndarray, tuple[float, 
 
 
 def _tsne(manifold: Any, gram: np.ndarray, start: np.ndarray, perplexity: float) -> np.ndarray:
-    squared = gram.diagonal() + gram.diagonal()[:, None] - 2 * gram
-    np.fill_diagonal(squared, 0)
-    distances = np.sqrt(np.maximum(squared, 0, out=squared), out=squared)
     count = len(gram)
     model = manifold.TSNE(
         perplexity=perplexity,
@@ -203,4 +200,4 @@ def _tsne(manifold: Any, gram: np.ndarray, start: np.ndarray, perplexity: float)
         learning_rate=max(min(count / 12, 50.0), count / 48, 1.0),
         method="exact" if count <= _EXACT else "barnes_hut",
     )
-    return model.fit_transform(distances).astype(np.float64)
+    return model.fit_transform(distances(gram)).astype(np.float64)

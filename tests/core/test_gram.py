@@ -10,7 +10,7 @@ import pytest
 from metainr_core import gram as module
 from metainr_core.archive import Archive
 from metainr_core.errors import Cancelled, MetaINRError
-from metainr_core.gram import gram_matrix
+from metainr_core.gram import distances, gram_matrix
 from tests.core.archives import HEADER, INFO, networks, record
 
 STEPS = [0, 1, 3, 4, 7, 8, 9]
@@ -82,3 +82,11 @@ def test_it_can_be_stopped(archive: Archive) -> None:
 
     with pytest.raises(Cancelled):
         gram_matrix(archive, STEPS, stop)
+
+
+def test_distances_are_those_of_the_weights(archive: Archive) -> None:
+    rows = [archive.load_step(s).flat().numpy().ravel().astype(np.float64) for s in STEPS]
+    expected = [[np.linalg.norm(a - b) for b in rows] for a in rows]
+    found = distances(gram_matrix(archive, STEPS))
+    assert found == pytest.approx(np.array(expected), rel=1e-6)
+    assert (found.diagonal() == 0).all()
