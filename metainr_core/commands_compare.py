@@ -57,10 +57,10 @@ def run(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     match = Match.of(reference.grid, other.grid, decodes=options.reconstruction.endswith(".minr"))
     perception = None
     if options.lpips:
-        from .perceptual import perception_of
+        from .perception import RenderedLpips
 
         value_range = reference.value_range(progress)
-        perception = perception_of(options.lpips_net, options.backbone, value_range)
+        perception = RenderedLpips(options.lpips_net, options.backbone, value_range)
     isovalues = options.isovalue or default_isovalues(reference)
     steps = compare(
         reference,
@@ -72,6 +72,7 @@ def run(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         progress=progress,
     )
     rows = [step.to_json() for step in steps]
+    notes = {row["lpips"] for row in rows if isinstance(row.get("lpips"), str)}
     return {
         "reference": reference.name,
         "reconstruction": options.reconstruction,
@@ -80,6 +81,7 @@ def run(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         "compared": f"{len(rows)} of {len(reference)} steps",
         "isovalues": isovalues,
         **_means(rows),
+        **({"lpips": " ".join(notes)} if notes else {}),
         "steps": rows,
     }
 
@@ -114,6 +116,8 @@ def rows_of(report: dict[str, Any]) -> list[dict[str, Any]]:
     for step in report["steps"]:
         figures = {name: value for name, value in step.items() if name != "isosurfaces"}
         row = shown_psnr(figures, step["max_error"] == 0)
+        if isinstance(row.get("lpips"), str):
+            row["lpips"] = None  # the report says why
         for surface in step["isosurfaces"]:
             distance = surface["chamfer_voxels"]
             name = f"chamfer {surface['isovalue']:.4g}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import SettingsError
 from .grid import Grid
-from .metrics import Errors, psnr, ssim
+from .metrics import Errors, magnitude, psnr, ssim
 from .records import step_names
 from .residual import resample
 from .series import Progress, Range, Series, no_progress
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from .archive import Archive
 
 Perception = Callable[[np.ndarray, np.ndarray, Grid], "float | str"]
-"""Of original and reconstruction ``(nz, ny, nx, components)`` on one grid: the LPIPS of their
-renderings, or why there is none."""
+"""Of original and reconstruction ``(nz, ny, nx, components)`` on one grid: how different they look,
+or why that is not known; see ``perception.RenderedLpips``."""
 
 _QUANTILES = (0.25, 0.5, 0.75)
 _QUANTILE_STEPS = 4
@@ -102,11 +102,6 @@ def compare_volumes(
         surfaces=tuple(SurfacePair.of(scalars, others, grid, float(v)) for v in isovalues),
         lpips=None if perception is None else perception(reference, reconstruction, grid),
     )
-
-
-def magnitude(values: np.ndarray) -> np.ndarray:
-    """The scalars ``(nz, ny, nx)`` of ``(nz, ny, nx, components)``: the only one, or the length."""
-    return values[..., 0] if values.shape[3] == 1 else np.linalg.norm(values, axis=3)
 
 
 def default_isovalues(series: Series) -> list[float]:

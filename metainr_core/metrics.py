@@ -16,6 +16,11 @@ _RADIUS = 5
 _SLAB_VOXELS = 1 << 21
 
 
+def magnitude(values: np.ndarray) -> np.ndarray:
+    """The scalars ``(nz, ny, nx)`` of ``(nz, ny, nx, components)``: the only one, or the length."""
+    return values[..., 0] if values.shape[3] == 1 else np.linalg.norm(values, axis=3)
+
+
 def psnr(mean_squared_error: float, value_range: float) -> float:
     """Peak signal-to-noise ratio in dB: 20 log10(range / rmse); infinite without error.
 

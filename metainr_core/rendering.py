@@ -12,6 +12,7 @@ import numpy as np
 
 from .errors import RenderingError, SettingsError
 from .grid import Grid
+from .metrics import magnitude
 from .vti import make_image
 from .vtk_modules import vtk
 
@@ -68,16 +69,6 @@ class View:
         return np.stack([right, np.cross(towards, right), towards])
 
 
-def magnitude(values: np.ndarray) -> np.ndarray:
-    """What of ``(nz, ny, nx, components)`` is rendered: ``(nz, ny, nx)`` float32.
-
-    The value itself, or the length of a vector.
-    """
-    if values.shape[3] == 1:
-        return np.asarray(values[..., 0], np.float32)
-    return np.linalg.norm(values.astype(np.float32, copy=False), axis=3)
-
-
 class Renderer:
     """Renders volumes with one camera, one transfer function and one background.
 
@@ -130,7 +121,7 @@ class Renderer:
                 f"values to render have shape {values.shape};"
                 f" expected {(*grid.shape, 'components')}, as the grid has"
             )
-        scalars = magnitude(values)
+        scalars = magnitude(np.asarray(values, np.float32))
         if not np.isfinite(scalars).all():
             raise SettingsError("values to render are not all finite; replace those that are not")
         # VTK tabulates the transfer function over the values that there are: outliers coarsen it.

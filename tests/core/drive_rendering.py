@@ -10,7 +10,8 @@ import numpy as np
 
 from metainr_core.errors import MetaINRError
 from metainr_core.grid import Grid
-from metainr_core.rendering import Renderer, View, magnitude, render
+from metainr_core.metrics import magnitude
+from metainr_core.rendering import Renderer, View, render
 
 GRID = Grid((14, 12, 10), spacing=(1.0, 2.0, 0.5), origin=(3.0, 4.0, 5.0))
 SMALL = (96, 64)

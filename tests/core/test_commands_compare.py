@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("vtkmodules")
 pytest.importorskip("scipy")
@@ -88,6 +89,20 @@ def test_json_goes_to_a_file_too(folder: Path, capsys: pytest.CaptureFixture[str
     assert main(["compare", "run.pvd", "run.minr", "--json", "out.json"]) == 0
     assert "mean_ssim" in capsys.readouterr().out
     assert len(json.loads((folder / "out.json").read_text())["steps"]) == 2
+
+
+def test_lpips_that_cannot_be_measured_is_a_text(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(folder))
+    found = run(capsys, "run.pvd", "run.minr", "--lpips", "--isovalue", "0")
+    assert "mean_lpips" not in found
+    for row in found["steps"]:
+        assert row["lpips"].startswith("unavailable: LPIPS needs")
+    assert main(["compare", "run.pvd", "run.minr", "--lpips"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("unavailable: LPIPS needs") == 1  # said once, above the table
+    assert out.splitlines()[-1].split()[7] == "-"
 
 
 @pytest.mark.parametrize(
