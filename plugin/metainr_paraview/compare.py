@@ -17,7 +17,13 @@ from metainr_core.grid import Grid
 from .comparing import FIGURES, Figures, PipelinePair
 from .filter import OneProcessFilter, Progress, remove_times
 from .geometry import fill_surface
-from .images import announce_grid, announced_grid, array_association, selected_or_only_array
+from .images import (
+    EMPTY_EXTENT,
+    announce_grid,
+    announced_grid,
+    array_association,
+    selected_or_only_array,
+)
 from .moments import Moment, moments, nearest
 from .properties import properties
 from .series import PipelineSeries, Upstream
@@ -101,7 +107,13 @@ class MetaINRCompare(OneProcessFilter):
                 output.Set(key, info.Get(key))
                 data = vtkDataObject.GetData(outInfo, port).GetInformation()
                 data.Set(vtkDataObject.DATA_TIME_STEP(), info.Get(key))
-        return super().RequestData(request, inInfo, outInfo)
+        super().RequestData(request, inInfo, outInfo)
+        if vtkDataObject.GetData(outInfo, DIFFERENCE).GetNumberOfPoints() == 0:
+            # VTK would run again, and tell the error again, for the extent that is missing.
+            output = outInfo.GetInformationObject(DIFFERENCE)
+            announce_grid(output, None)
+            output.Set(_PIPELINE.UPDATE_EXTENT(), EMPTY_EXTENT, 6)
+        return 1
 
     def run(self, inInfo: Any, output: Any, progress: Progress) -> None:
         if self.values["TimeSteps"] not in TIME_STEPS:
@@ -177,6 +189,7 @@ class MetaINRCompare(OneProcessFilter):
             surfaces = figures.measure(shown, first, second, pair.grid).surfaces
         for port in (REFERENCE, RECONSTRUCTION):
             fill_surface(self.GetOutputDataObject(port), surfaces, port - REFERENCE)
+        announce_grid(self.GetOutputInformation(DIFFERENCE), pair.grid)
         image = self.GetOutputDataObject(DIFFERENCE)
         image.ShallowCopy(make_image(second - first, pair.grid, DIFFERENCE_ARRAY))
         for name in FIGURES:
