@@ -32,16 +32,16 @@ def export(
     others are replaced with ``overwrite``, and files without a mark never are.
     """
     folder = output.with_suffix("")
+    files = {step: folder / f"step_{step:06d}.vti" for step in steps}
+    mark = fingerprint(
+        archive.header.identity, grid.to_json(), [(s, archive.record(s).sha256) for s in steps]
+    )
     members = archive.members
     if len(found := {member_of(members, step).name for step in steps}) > 1:
         raise SettingsError(
             f"{output} would hold steps of several members of {archive.path}:"
             f" {', '.join(sorted(found))}; export one at a time"
         )
-    files = {step: folder / f"step_{step:06d}.vti" for step in steps}
-    mark = fingerprint(
-        archive.header.identity, grid.to_json(), [(s, archive.record(s).sha256) for s in steps]
-    )
     if max(map(abs, grid.extent)) >= 2**31:
         raise SettingsError(
             f"{grid.dims} values are more along an axis than .vti files count (2³¹); decode fewer"

@@ -13,7 +13,7 @@ from metainr_core.ensemble import EnsembleSeries, Run, open_ensemble
 from metainr_core.errors import SeriesError
 from metainr_core.grid import Grid
 from metainr_core.members import Member
-from metainr_core.series import ArraySeries, open_series
+from metainr_core.series import ArraySeries, Series, open_series
 
 Maker = Callable[..., ArraySeries]
 
@@ -101,7 +101,7 @@ def table(folder: Path, *lines: str) -> Path:
     return path
 
 
-def names(series: EnsembleSeries) -> list[str]:
+def names(series: Series) -> list[str]:
     return [member.name for member in series.members]
 
 

@@ -14,6 +14,7 @@ from metainr_core import export as exports
 from metainr_core.archive import Archive
 from metainr_core.config import EncodeConfig
 from metainr_core.encoding import encode
+from metainr_core.ensemble import EnsembleSeries, Run
 from metainr_core.errors import Cancelled, MetaINRError, SettingsError
 from metainr_core.export import export
 from metainr_core.series import ArraySeries, Progress, open_series
@@ -49,6 +50,22 @@ def test_an_interrupted_export_goes_on(
     again = open_series(output)
     assert again.times == (0.0, 1.0, 2.0, 3.0)
     assert (again.read(3) == archive.decode(3)).all()
+
+
+def test_members_are_exported_one_at_a_time(
+    tmp_path: Path, make_series: Callable[..., ArraySeries], quick: EncodeConfig
+) -> None:
+    runs = [Run("a", make_series(steps=2)), Run("b", make_series(steps=2, phase=1.0))]
+    config = replace(quick, epochs=1)
+    archive = encode(EnsembleSeries(runs), tmp_path / "e.minr", config=config)
+    output = tmp_path / "out.pvd"
+    with pytest.raises(SettingsError, match=r"steps of several members of .*: a, b; export one"):
+        export(archive, output, archive.grid, archive.steps)
+    assert not output.exists()
+    export(archive, output, archive.grid, [2, 3])
+    again = open_series(output)
+    assert again.times == (0.0, 1.0)
+    assert (again.read(1) == archive.decode(3)).all()
 
 
 def test_a_killed_export_goes_on(

@@ -179,3 +179,23 @@ def test_wrong_steps_are_refused(text: str) -> None:
 def test_steps_that_name_nothing_are_refused() -> None:
     with pytest.raises(SettingsError, match="--steps 20: names no step; there are 10"):
         parse_steps("20:", 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("::2", [4, 6, 8]),
+        ("0:7", [4, 5, 6]),
+        ("-2:", [8, 9]),
+        ("::-4", [5, 9]),
+        (":", [4, 5, 6, 7, 8, 9]),
+        ("3", [3]),
+    ],
+)
+def test_steps_from_a_first_one_on(text: str, expected: list[int]) -> None:
+    assert parse_steps(text, 10, 4) == expected
+
+
+def test_steps_before_the_first_are_none() -> None:
+    with pytest.raises(SettingsError, match="--steps 0:4 names no step; there are 6"):
+        parse_steps("0:4", 10, 4)

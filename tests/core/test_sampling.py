@@ -12,6 +12,7 @@ from torch import Tensor
 
 from metainr_core import sampling
 from metainr_core.config import PretrainConfig
+from metainr_core.ensemble import EnsembleSeries, Run
 from metainr_core.layout import BrickLayout
 from metainr_core.sampling import (
     GRADIENT_SHARE,
@@ -21,12 +22,12 @@ from metainr_core.sampling import (
     gradient_shares,
     systematic_draws,
 )
-from metainr_core.series import ArraySeries, Range, no_progress
+from metainr_core.series import ArraySeries, Range, Series, no_progress
 
 Maker = Callable[..., ArraySeries]
 
 
-def draw(series: ArraySeries, brick_size: int = 0, **settings: Any) -> TaskSamples:
+def draw(series: Series, brick_size: int = 0, **settings: Any) -> TaskSamples:
     layout = BrickLayout.of(series.grid.dims, brick_size)
     return draw_samples(series, layout, PretrainConfig(**settings), no_progress)
 
@@ -124,6 +125,17 @@ def test_the_published_share_of_the_voxels() -> None:
     assert samples.voxel_share == pytest.approx(1 / 64 / 2)
     assert draw(series).voxel_share == pytest.approx(PretrainConfig().fraction, rel=0.01)
     assert PretrainConfig().fraction < 0.01
+
+
+def test_every_member_of_an_ensemble_is_read(make_series: Maker) -> None:
+    runs = [Run(str(n), make_series(steps=n, phase=n)) for n in (1, 2, 5)]
+    samples = draw(EnsembleSeries(runs), fraction=1.0, lambda_t=4)
+    # Steps 0 | 0 | 0 and 4 of each.
+    assert len(samples.values) == 4
+    centre, half = samples.value_range.scale()
+    for values, (run, step) in zip(samples.values, [(0, 0), (1, 0), (2, 0), (2, 4)], strict=True):
+        wanted = runs[run].series.read(step).reshape(-1, 1)
+        np.testing.assert_allclose(values.numpy() * half + centre, wanted, atol=1e-5)
 
 
 def test_all_voxels_are_all_voxels(make_series: Maker) -> None:

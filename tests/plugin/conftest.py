@@ -63,6 +63,23 @@ class Lab:
         self._alive.append(made)
         return made
 
+    def ensemble(self, path: Path) -> Path:
+        """An archive with members a and b of 3 and 4 steps; of a third there is no step yet."""
+        from metainr_core.config import EncodeConfig, SirenConfig
+        from metainr_core.encoding import encode
+        from metainr_core.ensemble import EnsembleSeries, Run
+        from metainr_core.series import ArraySeries
+
+        runs = []
+        for n, (name, times) in enumerate({"a": (1, 2, 3), "b": TIMES, "c": (1,)}.items()):
+            waves = [self.wave(self.grid, time + n) for time in times]
+            series = ArraySeries(waves, grid=self.grid, times=times, array="speed")
+            runs.append(Run(name, series))
+        siren = SirenConfig(8, 1, 10.0)
+        config = EncodeConfig(siren=siren, init="random", epochs=1, batch_size=512)
+        encode(EnsembleSeries(runs), path, config=config, steps=range(7))
+        return path
+
     @staticmethod
     def connect(algorithm: Any, source: Any, array: str = "speed", association: int = 0) -> Any:
         algorithm.SetInputConnection(source.GetOutputPort())

@@ -246,6 +246,56 @@ def test_a_cached_step_stays_as_it_is(lab: Any, decode: Any, archive: Archive) -
     np.testing.assert_array_equal(lab.values(decode.GetOutputDataObject(0)), archive.decode(0))
 
 
+# Ensembles
+
+
+@pytest.fixture
+def reader(lab: Any, tmp_path: Path) -> Any:
+    return lab.set(MetaINRReader(), FileName=str(lab.ensemble(tmp_path / "ensemble.minr")))
+
+
+def times_of(algorithm: Any) -> tuple[float, ...]:
+    algorithm.UpdateInformation()
+    return algorithm.GetOutputInformation(0).Get(algorithm.GetExecutive().TIME_STEPS())
+
+
+def test_a_member_is_chosen_by_name(lab: Any, reader: Any) -> None:
+    archive = Archive.open(reader.GetFileName())
+    assert reader.GetMembers() == [], "before anything is known"
+    assert times_of(reader) == (1, 2, 3), "without a name the first"
+    assert reader.GetMembers() == ["a", "b"]
+    for member, asked, step in (("", 2, 1), ("b", 2.4, 5), ("a", 2.4, 1), ("b", 9, 6), ("", 9, 2)):
+        reader.SetMember(member)
+        reader.UpdateTimeStep(asked)
+        values = lab.values(reader.GetOutputDataObject(0))
+        np.testing.assert_array_equal(values, archive.decode(step))
+        assert time_of(reader) == archive.record(step).time
+    reader.SetMember("b")
+    assert times_of(reader) == lab.times
+    assert reader.GetOutputInformation(0).Get(reader.GetExecutive().TIME_RANGE()) == (0.5, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("member", "expected"),
+    [
+        ("d", """has no member 'd'; its members: "a", "b", "c\""""),
+        ("c", 'holds no step of member "c" yet'),
+    ],
+)
+def test_members_that_cannot_be_shown(lab: Any, reader: Any, member: str, expected: str) -> None:
+    reader.Update()
+    check_error(lab, lab.set(reader, Member=member), expected)
+    reader.SetMember("b")
+    reader.Update()
+    assert reader.GetOutputDataObject(0).GetNumberOfPoints() > 0
+
+
+def test_an_archive_of_one_series_has_no_members(lab: Any, decode: Any) -> None:
+    decode.Update()
+    assert decode.GetMembers() == []
+    check_error(lab, lab.set(decode, Member="a"), "run.minr is no ensemble")
+
+
 def check_error(lab: Any, algorithm: Any, expected: str) -> None:
     messages = lab.messages(algorithm)
     algorithm.Update()

@@ -101,6 +101,22 @@ def test_a_stop_keeps_what_is_finished(run: dict[str, Any]) -> None:
     assert "keeps 2 of 4 steps" in line
 
 
+def test_members_of_an_ensemble(lab: Any, encoded: Any, tmp_path: Path) -> None:
+    path = lab.ensemble(tmp_path / "ensemble.minr")
+    found = lab.drive("drive_members.py", path, Path(encoded.GetArchiveFile()))
+    assert (found["offered"], found["chosen"]) == (["a", "b"], "a")
+    assert found["times"] == {"a": [1, 2, 3], "b": list(lab.times)}
+    values = Archive.open(path).decode(5)
+    assert found["time"] == 2.5
+    assert found["range"] == pytest.approx([values.min(), values.max()], abs=1e-5)
+    assert found["keeper"] == list(lab.times)
+    assert found["points_of_none"] == 0
+    assert found["named"] == list(lab.times)
+    assert found["plain"] == {"offered": [], "chosen": "", "points": 1920}
+    (line,) = lines_about(found, "ERROR: Meta-INR Reader")
+    assert 'has no member \'none\'; its members: "a", "b"' in line
+
+
 def test_a_loaded_state_does_not_train(lab: Any, run: dict[str, Any], folder: Path) -> None:
     files = [*folder.glob("*.safetensors"), *folder.glob("*/step_*.safetensors")]
     assert len(files) == 9
