@@ -79,7 +79,9 @@ _CHOSEN: dict[str, dict[Any, str]] = {
 
 def add_series_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "series", metavar="SERIES", help=".pvd, quoted glob of .vti, or folder with dataset.json"
+        "series",
+        metavar="SERIES",
+        help=".pvd, quoted glob of .vti, folder with dataset.json, or an ensemble's data.csv",
     )
     parser.add_argument("--array", help="point or cell array (default: the only one)")
     parser.add_argument(
