@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -37,7 +36,8 @@ _PIPELINE = vtkStreamingDemandDrivenPipeline
 
 
 @properties(
-    ReconstructionScalars="", Isovalues=(), TimeSteps="current", IgnoreNonfinite=0,
+    ReconstructionScalars="", IgnoreNonfinite=0, TimeSteps="current", Isovalues=(),
+    LPIPS=0, LPIPSNet="alex", BackboneFile="",
 )  # fmt: skip
 class MetaINRCompare(OneProcessFilter):
     """Outputs: table, difference (reconstruction - reference), isosurfaces of both.
@@ -167,14 +167,11 @@ class MetaINRCompare(OneProcessFilter):
 
     def _known(self, pair: PipelinePair, progress: Any) -> Figures:
         """The figures found before, unless something has changed."""
-        isovalues = self.values["Isovalues"]
-        if not all(map(math.isfinite, isovalues)):
-            raise SettingsError(f"Isovalues is {isovalues}; expected finite numbers")
         settings = {k: v for k, v in self.values.items() if k != "TimeSteps"}
         inputs = pair.reference, pair.reconstruction
         key = settings, [(series.upstream.modified, series.array, series.grid) for series in inputs]
         if self._figures is None or self._figures.key != key:
-            self._figures = Figures.of(key, pair.reference, isovalues, progress)
+            self._figures = Figures.of(key, pair.reference, self.values, progress)
         return self._figures
 
     def _show(self, pair: PipelinePair, shown: Moment, figures: Figures, progress: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from metainr_core.comparison import (
     Match,
+    Perception,
     VolumeComparison,
     compare_volumes,
     default_isovalues,
@@ -18,7 +20,7 @@ from metainr_core.comparison import (
 )
 from metainr_core.errors import SettingsError
 from metainr_core.grid import Grid
-from metainr_core.series import Progress, Range
+from metainr_core.series import Progress
 from metainr_core.surfaces import SurfacePair
 
 from .moments import Moment
@@ -34,20 +36,29 @@ SURFACE_FIGURES = {
 @dataclass
 class Figures:
     """What was found out about two inputs that have not changed since: the rows of the table by
-    ``Moment``. ``range``: of the reference's values over all its steps."""
+    ``Moment``. ``width``: highest minus lowest value of the reference over all its steps."""
 
     key: Any
     isovalues: list[float]
-    range: Range
+    width: float
+    perception: Perception | None
     rows: dict[Moment, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, key: Any, reference: PipelineSeries, isovalues: Sequence[float], progress: Progress
+        cls, key: Any, reference: PipelineSeries, values: Mapping[str, Any], progress: Progress
     ) -> Figures:
-        """Reads every step of the reference. ``isovalues``: none are ``default_isovalues``."""
-        values = reference.value_range(progress)
-        return cls(key, list(isovalues) or default_isovalues(reference), values)
+        """``values``: of the properties. Reads every step of the reference."""
+        isovalues = list(values["Isovalues"])
+        if not all(map(math.isfinite, isovalues)):
+            raise SettingsError(f"Isovalues is {isovalues}; expected finite numbers")
+        found = reference.value_range(progress)
+        perception = None
+        if values["LPIPS"]:
+            from metainr_core.perception import RenderedLpips
+
+            perception = RenderedLpips(values["LPIPSNet"], values["BackboneFile"] or None, found)
+        return cls(key, isovalues or default_isovalues(reference), found.width, perception)
 
     def measure(
         self, moment: Moment, reference: np.ndarray, reconstruction: np.ndarray, grid: Grid
@@ -58,7 +69,8 @@ class Figures:
             reconstruction,
             grid,
             isovalues=self.isovalues,
-            series_width=self.range.width,
+            series_width=self.width,
+            perception=self.perception,
         )
         self.rows[moment] = row_of(moment, volume)
         return volume
