@@ -6,24 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from vtkmodules.vtkCommonCore import vtkInformationVector
 from vtkmodules.vtkCommonDataModel import vtkDataObject, vtkImageData
-from vtkmodules.vtkCommonExecutionModel import vtkAlgorithm, vtkStreamingDemandDrivenPipeline
 
-from metainr_core.errors import Cancelled, MetaINRError, SettingsError
-from metainr_core.grid import Grid
+from metainr_core.errors import Cancelled, SettingsError
 
 from .comparing import FIGURES, Figures, PipelinePair
-from .filter import OneProcessFilter, Progress, remove_times
+from .filter import Progress
 from .geometry import fill_surface
-from .images import (
-    EMPTY_EXTENT,
-    announce_grid,
-    announced_grid,
-    array_association,
-    selected_or_only_array,
-)
+from .images import announce_grid, selected_or_only_array
 from .moments import Moment, moments, nearest
+from .pair import PairFilter
 from .properties import properties
 from .series import PipelineSeries, Upstream
 from .tables import add_field_text, add_field_value, fill_table
@@ -32,14 +24,13 @@ TABLE, DIFFERENCE, REFERENCE, RECONSTRUCTION = range(4)
 DIFFERENCE_ARRAY = "difference"
 MATCHING_ARRAY = "matching"
 TIME_STEPS = ("current", "all")
-_PIPELINE = vtkStreamingDemandDrivenPipeline
 
 
 @properties(
     ReconstructionScalars="", IgnoreNonfinite=0, TimeSteps="current", Isovalues=(),
     LPIPS=0, LPIPSNet="alex", BackboneFile="",
 )  # fmt: skip
-class MetaINRCompare(OneProcessFilter):
+class MetaINRCompare(PairFilter):
     """Outputs: table, difference (reconstruction - reference), isosurfaces of both.
 
     Inputs: reference (port 0), reconstruction (port 1). The table has one row for the time shown,
@@ -48,9 +39,10 @@ class MetaINRCompare(OneProcessFilter):
 
     label = "Meta-INR Compare"
     output_types = ("vtkTable", "vtkImageData", "vtkPolyData", "vtkPolyData")
+    image_port = DIFFERENCE
 
     def __init__(self) -> None:
-        super().__init__(nInputPorts=2, inputType="vtkImageData")
+        super().__init__()
         self._figures: Figures | None = None
 
     def SetNumberOfIsovalues(self, count: int) -> None:
@@ -62,59 +54,6 @@ class MetaINRCompare(OneProcessFilter):
         values[index] = value
         self.SetIsovalues(values)
 
-    def RequestInformation(self, request: Any, inInfo: Any, outInfo: vtkInformationVector) -> int:
-        inputs = [inInfo[port].GetInformationObject(0) for port in (0, 1)]
-        outputs = [outInfo.GetInformationObject(port) for port in range(len(self.output_types))]
-        grid: Grid | None = None
-        times: list[float] = []
-        # What is wrong is told when data is asked for: once, and not while a state is loaded.
-        try:
-            association = array_association(self) or "point"
-            first, second = (announced_grid(info, association) for info in inputs)
-            if first and second:
-                grid = first.overlap(second)
-            steps = [info.Get(_PIPELINE.TIME_STEPS()) or () for info in inputs]
-            times = [moment.time for moment in moments(*steps)] if any(steps) else []
-        except MetaINRError:
-            pass
-        for info in outputs:
-            remove_times(info)
-            if times:
-                info.Set(_PIPELINE.TIME_STEPS(), times, len(times))
-                info.Set(_PIPELINE.TIME_RANGE(), (times[0], times[-1]), 2)
-        announce_grid(outputs[DIFFERENCE], grid)
-        outputs[DIFFERENCE].Remove(vtkAlgorithm.CAN_PRODUCE_SUB_EXTENT())
-        return 1
-
-    def RequestUpdateExtent(self, request: Any, inInfo: Any, outInfo: Any) -> int:
-        # VTK would ask both inputs for the extent that is asked of the difference.
-        for port in (0, 1):
-            info = inInfo[port].GetInformationObject(0)
-            if info.Has(_PIPELINE.WHOLE_EXTENT()):
-                whole = info.Get(_PIPELINE.WHOLE_EXTENT())
-                info.Set(_PIPELINE.UPDATE_EXTENT(), whole, 6)
-        return 1
-
-    def RequestData(self, request: Any, inInfo: Any, outInfo: vtkInformationVector) -> int:
-        # All outputs become those of the one time that was asked of one of them. VTK has to know
-        # of each, or it would not run again for an output whose own time was another one.
-        info = inInfo[0].GetInformationObject(0)
-        key = _PIPELINE.UPDATE_TIME_STEP()
-        for port in range(len(self.output_types)):
-            output = outInfo.GetInformationObject(port)
-            output.Remove(key)
-            if info.Has(key):
-                output.Set(key, info.Get(key))
-                data = vtkDataObject.GetData(outInfo, port).GetInformation()
-                data.Set(vtkDataObject.DATA_TIME_STEP(), info.Get(key))
-        super().RequestData(request, inInfo, outInfo)
-        if vtkDataObject.GetData(outInfo, DIFFERENCE).GetNumberOfPoints() == 0:
-            # VTK would run again, and tell the error again, for the extent that is missing.
-            output = outInfo.GetInformationObject(DIFFERENCE)
-            announce_grid(output, None)
-            output.Set(_PIPELINE.UPDATE_EXTENT(), EMPTY_EXTENT, 6)
-        return 1
-
     def run(self, inInfo: Any, output: Any, progress: Progress) -> None:
         if self.values["TimeSteps"] not in TIME_STEPS:
             raise SettingsError(f"TimeSteps is {self.values['TimeSteps']!r}; current or all")
@@ -125,6 +64,8 @@ class MetaINRCompare(OneProcessFilter):
         with self._pair(inputs, shown) as pair:
             figures = self._known(pair, lambda f, m: progress(0.2 * f, m))
             self._show(pair, shown, figures, progress)
+            if inputs[0].steps or inputs[1].steps:
+                self._set_time(shown.time)
             try:
                 for done, moment in enumerate(wanted):
                     progress(0.2 + 0.8 * done / len(wanted), f"comparing time {moment.time:g}")
@@ -191,3 +132,8 @@ class MetaINRCompare(OneProcessFilter):
         image.ShallowCopy(make_image(second - first, pair.grid, DIFFERENCE_ARRAY))
         for name in FIGURES:
             add_field_value(image, name, figures.rows[shown][name])
+
+    def _set_time(self, time: float) -> None:
+        for port in range(len(self.output_types)):
+            info = self.GetOutputDataObject(port).GetInformation()
+            info.Set(vtkDataObject.DATA_TIME_STEP(), time)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -223,6 +224,50 @@ def test_vectors(lab: Any) -> None:
     assert row(lab, algorithm)["mean_error"] == pytest.approx(0.1, rel=1e-5)
 
 
+# --- LPIPS
+
+
+def test_lpips_that_cannot_be_measured_is_a_reason(
+    lab: Any, inputs: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    algorithm = make(*inputs, LPIPS=1, TimeSteps="all")
+    algorithm.UpdateTimeStep(1.0)
+    texts = lab.column(algorithm.GetOutputDataObject(TABLE), "lpips")
+    assert len(texts) == 4
+    assert all(text.startswith("unavailable: ") for text in texts)
+    missing = tmp_path / "alexnet.pth"
+    algorithm.SetBackboneFile(str(missing))
+    check_error(lab, algorithm, f"LPIPS backbone {missing} does not exist")
+    algorithm.SetLPIPS(0)
+    algorithm.Update()
+    assert "lpips" not in row(lab, algorithm)
+
+
+def test_lpips_is_a_number(
+    lab: Any, inputs: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from metainr_core import perception
+
+    class Measure:
+        """As RenderedLpips, which has its own tests."""
+
+        def __init__(self, net: str, backbone: str | None, value_range: Any):
+            assert (net, backbone) == ("squeeze", None)
+            waves = np.concatenate([lab.wave(lab.grid, time) for time in lab.times])
+            assert (value_range.low[0], value_range.high[0]) == (waves.min(), waves.max())
+
+        def __call__(self, original: np.ndarray, reconstruction: np.ndarray, grid: Grid) -> float:
+            assert grid == lab.grid
+            return float((reconstruction - original).mean())
+
+    monkeypatch.setattr(perception, "RenderedLpips", Measure)
+    algorithm = make(*inputs, LPIPS=1, LPIPSNet="squeeze", TimeSteps="all")
+    algorithm.UpdateTimeStep(1.0)
+    found = lab.column(algorithm.GetOutputDataObject(TABLE), "lpips")
+    assert found == pytest.approx([0.1 + 0.01 * time for time in lab.times], rel=1e-4)
+
+
 # --- time
 
 
@@ -250,6 +295,12 @@ def test_the_outputs_have_the_common_times(lab: Any, inputs: tuple[Any, Any]) ->
     assert lab.column(table, "step") == [1, 3]
     assert lab.column(table, "time") == [1.0, 3.0]
     assert difference_time(lab, algorithm) == 3.0
+    reads = len(inputs[0].reads)
+    for port in range(4):
+        info = algorithm.GetOutputDataObject(port).GetInformation()
+        assert info.Get(vtkDataObject.DATA_TIME_STEP()) == 3.0
+        algorithm.UpdateTimeStep(2.9)
+    assert len(inputs[0].reads) == reads
 
 
 def test_every_output_is_of_the_time_that_was_asked_of_it(
@@ -492,7 +543,7 @@ def test_the_only_array_needs_no_choice(lab: Any, inputs: tuple[Any, Any]) -> No
 
 def test_bad_settings(lab: Any, inputs: tuple[Any, Any]) -> None:
     check_error(lab, make(*inputs, TimeSteps="some"), "TimeSteps is 'some'; current or all")
-    check_error(lab, make(*inputs, isovalues=(math.nan,)), "Isovalues is (nan,)")
+    check_error(lab, make(*inputs, isovalues=(math.nan,)), "Isovalues is [nan]")
     check_error(
         lab, make(*inputs, array="lost"), 'no point array "lost"; its arrays: speed (point)'
     )
