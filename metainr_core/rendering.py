@@ -74,7 +74,7 @@ class Renderer:
 
     grid: what the camera sees the whole of. value_range: lowest and highest value (magnitude, of
     vectors) of the colours and the opacity; values beyond are drawn as the nearer end. size: width
-    and height in pixels. Making one takes as long as several small pictures: keep it for a series.
+    and height in pixels. Making one takes about as long as a small picture: keep it for a series.
 
     Raises RenderingError where VTK cannot draw, and SettingsError for bad arguments.
     """
@@ -105,7 +105,9 @@ class Renderer:
         self._scene.SetBackground(view.background)
         self._scene.SetActiveCamera(_camera(corners, view, self._size))
         self._window.AddRenderer(self._scene)
-        self._window.Render()  # or else the first picture is a little different from later ones
+        self._window.Render()  # makes the OpenGL context, which knows its limits while current
+        texture = vtk("vtkRenderingOpenGL2").vtkTextureObject
+        self._longest = texture.GetMaximumTextureSize3D(self._window)
         self._properties = _transfer_function(*self._range)
         self._properties.SetScalarOpacityUnitDistance(_OPACITY_LENGTH * self._diagonal)
 
@@ -142,8 +144,7 @@ class Renderer:
         # It takes the GPU mapper, or casts rays on the CPU where OpenGL is too old for that.
         mapper = vtk("vtkRenderingVolumeOpenGL2").vtkSmartVolumeMapper()
         mapper.SetInputData(image)
-        texture = vtk("vtkRenderingOpenGL2").vtkTextureObject
-        if max(image.GetDimensions()) > texture.GetMaximumTextureSize3D(self._window):
+        if max(image.GetDimensions()) > self._longest:
             mapper.SetRequestedRenderModeToRayCast()  # the GPU mapper would end the process
         # Steps that adapt to the time a rendering took would change the picture.
         mapper.AutoAdjustSampleDistancesOff()

@@ -36,6 +36,8 @@ def pictures() -> dict[str, np.ndarray]:
     series = Renderer(GRID, value_range=(0.0, 1.0), size=SMALL)
     for name, volume in (("first", noise), ("second", values), ("third", noise)):
         made[name] = series(volume)
+    draw(noise)  # in a window of its own, which is then the current one
+    made["fourth"] = series(noise)
     fine = GRID.scaled(2.0)
     made["fine"] = series(wave(fine), fine)
     made["part"] = series(values[:, :, :7], replace(GRID, dims=(7, 12, 10)))

@@ -59,7 +59,7 @@ def test_the_whole_volume_is_seen(drawn: dict[str, Any]) -> None:
 
 
 def test_equal_volumes_give_equal_pictures(drawn: dict[str, Any]) -> None:
-    for name in ("first", "third"):
+    for name in ("first", "third", "fourth"):
         np.testing.assert_array_equal(drawn[name], drawn["noise"])
     np.testing.assert_array_equal(drawn["second"], drawn["wave"])
     assert (drawn["wave"] != drawn["noise"]).mean() > 0.1
