@@ -89,6 +89,11 @@ def draw_legends(axes: Any, projection: Projection, color: str) -> None:
         _legend(axes, entries, color, loc="upper left", bbox_to_anchor=(1.02, 1))
     else:
         axes.figure.colorbar(color_scale(values), ax=axes, label=color)
+    draw_members(axes, projection)
+
+
+def draw_members(axes: Any, projection: Projection) -> None:
+    """A legend of the members of an ensemble, unless there are too many to tell apart."""
     members = projection.members
     if members[0].name and len(members) <= len(_MARKERS):
         styles = [(m.name, _style(projection, i)) for i, m in enumerate(members)]

@@ -27,7 +27,7 @@ _PURPOSE = "the map of the steps"
 # Of sklearn.manifold.TSNE with init="pca": spread of the first axis at the start.
 _START = 1e-4
 # Steps up to which t-SNE's forces are summed without approximation, which takes seconds.
-_EXACT = 500
+_EXACT = 250
 
 
 @dataclass(frozen=True)
