@@ -9,6 +9,7 @@ import numpy as np
 from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
 from vtkmodules.vtkCommonCore import vtkPoints
 from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
+from vtkmodules.vtkFiltersCore import vtkPolyDataNormals
 
 from metainr_core.surfaces import SurfacePair
 
@@ -20,7 +21,8 @@ def fill_surface(output: vtkPolyData, pairs: Sequence[SurfacePair], side: int) -
 
     Point arrays, float64: ``distance`` to the nearest vertex of the other one, in the data's
     units, ``distance_voxels``, ``isovalue``. Where the other volume does not reach the isovalue,
-    the distance is the diagonal of the grid, which no distance within it exceeds.
+    the distance is the diagonal of the grid, which no distance within it exceeds. Triangles get
+    ``Normals``, for smooth shading.
     """
     points, cells, arrays = [], [], []
     count = 0
@@ -54,6 +56,13 @@ def fill_surface(output: vtkPolyData, pairs: Sequence[SurfacePair], side: int) -
         array.SetName(name)
         output.GetPointData().AddArray(array)
     output.GetPointData().SetActiveScalars(DISTANCE)
+    if corners == 3:
+        normals = vtkPolyDataNormals()
+        normals.SetInputData(output)
+        normals.SplittingOff()  # every vertex stays one
+        normals.ConsistencyOff()  # which flying edges are
+        normals.Update()
+        output.ShallowCopy(normals.GetOutput())
 
 
 def _diagonals(pair: SurfacePair) -> tuple[float, float]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from paraview import servermanager, simple
-from vtkmodules.util.numpy_support import vtk_to_numpy
 
 xml, pvd, folder, settings = sys.argv[1], sys.argv[2], Path(sys.argv[3]), json.loads(sys.argv[4])
 simple.LoadPlugin(xml, remote=False, ns=vars(simple))
@@ -45,7 +44,7 @@ compare.TimeSteps = "all"
 compare.UpdatePipeline(2.5)
 result["all"] = table_of(compare)
 rows: list[int] = []
-original = sys.modules["metainr_paraview.comparing"].compare_volumes  # type: ignore[attr-defined]
+original = sys.modules["metainr_paraview.comparing"].compare_volumes
 
 
 def counted(*arguments: Any, **keywords: Any) -> Any:
@@ -68,7 +67,7 @@ for name in names[1:]:
     data = servermanager.Fetch(compare, idx=names.index(name))
     arrays = data.GetPointData()
     result[name] = {
-        arrays.GetArrayName(i): [float(f(vtk_to_numpy(arrays.GetArray(i)))) for f in (min, max)]
+        arrays.GetArrayName(i): list(arrays.GetArray(i).GetRange())
         for i in range(arrays.GetNumberOfArrays())
     }
 

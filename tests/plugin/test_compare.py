@@ -136,6 +136,10 @@ def test_two_spheres_are_as_far_apart_as_their_radii(
         middle = np.add(grid.origin, np.multiply(spacing, np.subtract(dims, 1)) / 2)
         radii = np.linalg.norm(positions(algorithm, port) - middle, axis=1)
         np.testing.assert_allclose(radii, radius, atol=0.02)
+        outward = (positions(algorithm, port) - middle) / radii[:, None]
+        along = (point_array(algorithm, port, "Normals") * outward).sum(axis=1)
+        assert np.abs(along).min() > 0.98
+        assert np.abs(along.mean()) > 0.99, "all on one side"
         assert set(point_array(algorithm, port, "isovalue")) == {0.0}
     if len(set(spacing)) == 1:
         assert found["chamfer_voxels_0"] == pytest.approx(3.0, rel=0.02)

@@ -57,7 +57,7 @@ def test_the_outputs(run: dict[str, Any], folder: Path) -> None:
     largest = np.abs(run["Difference"]["difference"]).max()
     assert largest == pytest.approx(run["all"]["max_error"][1], rel=1e-6)
     for name in ("ReferenceIsosurface", "ReconstructionIsosurface"):
-        assert list(run[name]) == ["distance", "distance_voxels", "isovalue"]
+        assert list(run[name]) == ["distance", "distance_voxels", "isovalue", "Normals"]
         assert run[name]["isovalue"] == [0.5, 1.0]
         far = max(run["all"][f"hausdorff_{k}"][1] for k in (0, 1))
         assert 0 <= run[name]["distance"][0] < run[name]["distance"][1] <= far * (1 + 1e-9)
