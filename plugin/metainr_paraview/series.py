@@ -81,7 +81,10 @@ class PipelineSeries(Series):
         image = upstream.image(self._requests[first])
         self._association, name = array(image)
         grid = grid_of(image, self._association, upstream.name)
-        components = image_values(image, name, self._association).shape[3]
+        try:
+            components = image_values(image, name, self._association).shape[3]
+        except MetaINRError as error:
+            raise SeriesError(f"{upstream.name}: {error}") from error
         # The view's time must not become the time of data that has none.
         key, info = vtkDataObject.DATA_TIME_STEP(), image.GetInformation()
         times = upstream.steps or (info.Get(key) if info.Has(key) else 0.0,)

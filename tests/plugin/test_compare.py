@@ -523,7 +523,8 @@ def test_cells_against_points(lab: Any) -> None:
 
 def test_an_array_of_another_name(lab: Any, inputs: tuple[Any, Any]) -> None:
     other = static(lab, off(lab, 1.0), lab.grid, "copy")
-    check_error(lab, make(inputs[0], other), 'no point array "speed"; its arrays: copy (point)')
+    expected = 'the Reconstruction: there is no point array "speed"; its arrays: copy (point)'
+    check_error(lab, make(inputs[0], other), expected)
     algorithm = make(inputs[0], other, ReconstructionScalars="copy")
     algorithm.UpdateTimeStep(1.0)
     assert row(lab, algorithm)["max_error"] == pytest.approx(0.11, rel=1e-4)
