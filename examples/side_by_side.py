@@ -1,95 +1,110 @@
-"""A series and its archive side by side, volume rendered: one camera, one transfer function.
+"""A series, its reconstruction and their difference in linked views, as a picture or an animation.
 
-    metainr pvpython examples/side_by_side.py SERIES.pvd RUN.minr PICTURE.png [TIME]
+    metainr pvpython examples/side_by_side.py SERIES.pvd RUN.minr OUTPUT [options]
 
-TIME: the encoded time step nearest to it (default: the first). Needs a display; without one, put
-`xvfb-run -a` before the command.
+RUN.minr may be another SERIES.pvd. OUTPUT is a picture (.png, .jpg, .tif, .bmp, .ppm) or a film
+(.ogv, .avi) of all times that both have; with --animation numbered pictures. Rendering needs a
+display; without one, put `xvfb-run -a` before the command. In the GUI the same is the macro
+metainr_side_by_side, whose function `metainr_views.side_by_side.side_by_side` this calls.
 """
 
 from __future__ import annotations
 
-import math
+import argparse
 import sys
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+from metainr_views.side_by_side import side_by_side
+from metainr_views.sources import SideBySideError
 from paraview import simple
-from paraview.servermanager import Fetch
-from vtkmodules.util.numpy_support import vtk_to_numpy
 
-SIZE = 600  # pixels of each view
+from metainr_core.comparison import same_times
 
-
-def main(series_path: str, archive_path: str, picture: str, moment: float | None = None) -> None:
-    original = simple.PVDReader(FileName=series_path)
-    decoded = simple.MetaINRReader(FileName=archive_path)
-    decoded.UpdatePipeline()
-    times = list(decoded.TimestepValues)
-    moment = min(times, key=lambda t: abs(t - (times[0] if moment is None else moment)))
-    for source in (original, decoded):
-        source.UpdatePipeline(moment)
-    array = Fetch(decoded).GetPointData().GetArray(0).GetName()
-    views = [
-        show(original, array, moment, "Original"),
-        show(decoded, array, moment, f"Meta-INR: {psnr(original, decoded, array):.1f} dB"),
-    ]
-    color_like(original, array)
-    place_cameras(views, Fetch(original).GetBounds())
-    layout = simple.CreateLayout("side by side")
-    layout.SplitHorizontal(0, 0.5)
-    layout.AssignView(1, views[0])
-    layout.AssignView(2, views[1])
-    layout.SetSize(2 * SIZE, SIZE)
-    simple.SaveScreenshot(picture, layout, ImageResolution=[2 * SIZE, SIZE])
+PICTURES, FILMS = (".png", ".jpg", ".tif", ".bmp", ".ppm"), (".ogv", ".avi")
 
 
-def psnr(original: simple.Proxy, decoded: simple.Proxy, array: str) -> float:
-    """In dB, over this time step's range."""
-    a, b = (
-        vtk_to_numpy(Fetch(proxy).GetPointData().GetArray(array)).astype(np.float64)
-        for proxy in (original, decoded)
+def main(arguments: list[str]) -> None:
+    options = parse(arguments)
+    original, reconstruction = open_volume(options.series), open_volume(options.reconstruction)
+    check_times(options, original, reconstruction)
+    film = options.animation or options.output.suffix.lower() in FILMS
+    made = side_by_side(
+        original,
+        reconstruction,
+        array=options.array,
+        isovalues=options.isovalue or [] if options.isosurfaces or options.isovalue else None,
+        time=options.time,
+        all_times=film,
     )
-    return 20 * math.log10((a.max() - a.min()) / math.sqrt(np.mean((a - b) ** 2)))
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    if not film:
+        made.save_picture(options.output)
+    elif not made.save_animation(options.output, options.frames_per_second):
+        raise SideBySideError(f"{options.output} could not be written; the message above says why")
 
 
-def show(source: simple.Proxy, array: str, moment: float, title: str) -> simple.Proxy:
-    """A view with the volume and a title."""
-    view = simple.CreateRenderView(ViewSize=[SIZE, SIZE], OrientationAxesVisibility=0)
-    view.ViewTime = moment
-    view.UseColorPaletteForBackground = 0
-    view.Background = [0.08, 0.09, 0.12]
-    shown = simple.Show(source, view)
-    shown.SetRepresentationType("Volume")
-    simple.ColorBy(shown, ("POINTS", array))
-    text = simple.Show(simple.Text(Text=title), view)
-    text.FontSize, text.Color = 24, [1.0, 1.0, 1.0]
-    text.WindowLocation = "Upper Center"
-    return view
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="side_by_side.py", description=__doc__.split("\n")[0])
+    parser.add_argument("series", type=Path, help="the original: a .pvd (or a .minr)")
+    parser.add_argument("reconstruction", type=Path, help="a .minr, or another .pvd")
+    parser.add_argument(
+        "output", type=Path, help=f"{' '.join(PICTURES)} or a film: {' '.join(FILMS)}"
+    )
+    parser.add_argument("--time", type=float, help="show the common time nearest to it (the first)")
+    parser.add_argument("--array", help="to show (the reconstruction's)")
+    parser.add_argument(
+        "--isosurfaces", action="store_true", help="at the three quartiles, instead of volumes"
+    )
+    parser.add_argument(
+        "--isovalue", type=float, nargs="+", metavar="V", help="isosurfaces at these values"
+    )
+    parser.add_argument(
+        "--animation", action="store_true", help="numbered pictures, one for each common time"
+    )
+    parser.add_argument(
+        "--frames-per-second", type=int, default=5, metavar="N", help="of a film (5)"
+    )
+    options = parser.parse_args(arguments)
+    if options.output.suffix.lower() not in PICTURES + FILMS:
+        parser.error(
+            f"output {options.output}: expected a picture ({' '.join(PICTURES)}) or a film"
+            f" ({' '.join(FILMS)})"
+        )
+    for path in (options.series, options.reconstruction):
+        if path.suffix.lower() not in (".pvd", ".minr"):
+            parser.error(f"{path}: expected a .pvd or a .minr file")
+        if not path.is_file():
+            parser.error(f"{path} does not exist")
+    return options
 
 
-def color_like(original: simple.Proxy, array: str) -> None:
-    """Colours and opacity over the original's range, for both views."""
-    low, high = original.PointData[array].GetRange()
-    colors = simple.GetColorTransferFunction(array)
-    colors.ApplyPreset("Inferno (matplotlib)", True)
-    colors.RescaleTransferFunction(low, high)
-    middle = low + 0.25 * (high - low)
-    opacity = simple.GetOpacityTransferFunction(array)
-    opacity.Points = [low, 0.0, 0.5, 0.0, middle, 0.05, 0.5, 0.0, high, 0.9, 0.5, 0.0]
+def open_volume(path: Path) -> Any:
+    reader = simple.PVDReader if path.suffix.lower() == ".pvd" else simple.MetaINRReader
+    source = reader(registrationName=path.name, FileName=str(path))
+    source.UpdatePipeline()
+    found = source.GetDataInformation()
+    if found.GetDataClassName() != "vtkImageData" or not found.GetNumberOfPoints():
+        if found.GetFieldDataInformation().GetArrayInformation("minr_error"):
+            sys.exit(2)  # the reader has said what is wrong
+        raise SideBySideError(
+            f"{path} holds {found.GetPrettyDataTypeString()}; expected image data"
+        )
+    return source
 
 
-def place_cameras(views: list[simple.Proxy], bounds: tuple[float, ...]) -> None:
-    """The same slanting view of the whole volume for all."""
-    low, high = np.array(bounds[0::2]), np.array(bounds[1::2])
-    centre, size = (low + high) / 2, float(np.linalg.norm(high - low))
-    for view in views:
-        view.CameraFocalPoint = list(centre)
-        view.CameraPosition = list(centre + size * np.array([1.36, 0.63, 1.0]))
-        view.CameraViewUp = [0.0, 1.0, 0.0]
-    simple.AddCameraLink(views[0], views[1], "side by side")
+def check_times(options: argparse.Namespace, original: Any, reconstruction: Any) -> None:
+    ours, theirs = list(original.TimestepValues), list(reconstruction.TimestepValues)
+    if ours and theirs and not same_times(ours, theirs):
+        raise SideBySideError(
+            f"no time is in both: {options.series} has {ours[0]:g} to {ours[-1]:g},"
+            f" {options.reconstruction} has {theirs[0]:g} to {theirs[-1]:g}"
+        )
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (4, 5):
-        sys.exit("usage: metainr pvpython side_by_side.py SERIES.pvd RUN.minr PICTURE.png [TIME]")
-    _, series_file, archive_file, picture_file, *rest = sys.argv
-    main(series_file, archive_file, picture_file, float(rest[0]) if rest else None)
+    try:
+        main(sys.argv[1:])
+    except SideBySideError as error:
+        print(f"side_by_side.py: error: {error}", file=sys.stderr)
+        sys.exit(2)

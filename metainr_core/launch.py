@@ -37,7 +37,8 @@ def main(program: str, args: Sequence[str]) -> int:
     home, rest = split_home(args, os.environ)
     executable = find_program(program, home)
     check_python(executable)
-    environment = host_environment(os.environ, package_folders(PACKAGES), xml_folder())
+    folders = package_folders(PACKAGES)
+    environment = host_environment(os.environ, folders, xml_folder(), macro_folder())
     sys.stdout.flush()
     os.execve(executable, [str(executable), *rest], environment)
 
@@ -141,13 +142,23 @@ def xml_folder() -> Path:
     raise LaunchError(f"{XML_NAME} is not in {candidates[0]} or {candidates[1]}; reinstall metainr")
 
 
+def macro_folder() -> Path:
+    """The folder whose files ParaView lists in its menu Macros."""
+    return _package_folder("metainr_paraview").parent / "metainr_views" / "macros"
+
+
 def host_environment(
-    environment: Mapping[str, str], modules: Iterable[Path], plugins: Path
+    environment: Mapping[str, str],
+    modules: Iterable[Path],
+    plugins: Path,
+    macros: Path | None = None,
 ) -> dict[str, str]:
     """A copy of the environment with our folders in front of what the user has set."""
     result = dict(environment)
     result["PYTHONPATH"] = _prepend(modules, result.get("PYTHONPATH"))
     result["PV_PLUGIN_PATH"] = _prepend([plugins], result.get("PV_PLUGIN_PATH"))
+    if macros is not None:
+        result["PV_MACRO_PATH"] = _prepend([macros], result.get("PV_MACRO_PATH"))
     return result
 
 

@@ -1,0 +1,1 @@
+"""Views of what the filters made: scripts of ParaView's client, so here paraview is imported."""
