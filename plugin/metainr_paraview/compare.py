@@ -13,7 +13,7 @@ from metainr_core.errors import Cancelled, SettingsError
 from .comparing import FIGURES, Figures, PipelinePair
 from .filter import Progress
 from .geometry import fill_surface
-from .images import announce_grid, selected_or_only_array
+from .images import announce_grid, selected_array
 from .moments import Moment, moments, nearest
 from .pair import PairFilter
 from .properties import properties
@@ -86,7 +86,7 @@ class MetaINRCompare(PairFilter):
         ignore = bool(self.values["IgnoreNonfinite"])
 
         def chosen(image: vtkImageData) -> tuple[str, str]:
-            return selected_or_only_array(self, image)
+            return selected_array(self, image)
 
         def matching(image: vtkImageData) -> tuple[str, str]:
             from metainr_core.vti import image_arrays

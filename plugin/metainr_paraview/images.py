@@ -17,32 +17,22 @@ ASSOCIATIONS = {
 }
 
 
-def selected_array(algorithm: Any) -> tuple[str, str]:
-    """Association and name of the array that the property ``Scalars`` chooses."""
-    info = algorithm.GetInputArrayInformation(0)
-    name = info.Get(vtkDataObject.FIELD_NAME())
-    if not name:
-        raise SeriesError("Scalars is empty; choose a point or cell array")
-    association = ASSOCIATIONS.get(info.Get(vtkDataObject.FIELD_ASSOCIATION()))
-    if association is None:
-        raise SeriesError(f'Scalars: "{name}" has to be an array of POINTS or CELLS')
-    return association, name
+def selected_array(algorithm: Any, image: vtkImageData) -> tuple[str, str]:
+    """Association and name of the array that the property ``Scalars`` chooses.
 
-
-def selected_or_only_array(algorithm: Any, image: vtkImageData) -> tuple[str, str]:
-    """As ``selected_array``; while no point or cell array is chosen, the only one of ``image``.
-
-    A script that names no array may get one here that ParaView took from its active source.
+    While it chooses no point or cell array, the only one of ``image``: before its input is read,
+    ParaView cannot offer any, or offers a script one of its active source.
     """
     from metainr_core.vti import image_arrays
 
-    if array_association(algorithm):
-        return selected_array(algorithm)
+    association = array_association(algorithm)
+    if association:
+        return association, algorithm.GetInputArrayInformation(0).Get(vtkDataObject.FIELD_NAME())
     arrays = image_arrays(image)
     if len(arrays) == 1:
         return arrays[0]
     names = ", ".join(f"{name} ({association})" for association, name in arrays) or "none"
-    raise SeriesError(f"Scalars is empty; choose an array; there are: {names}")
+    raise SeriesError(f"Scalars is empty; choose a point or cell array; there are: {names}")
 
 
 def array_association(algorithm: Any) -> str:

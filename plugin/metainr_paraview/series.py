@@ -111,7 +111,7 @@ class PipelineSeries(Series):
         """
         upstream = upstream or Upstream(algorithm)
         try:
-            choice = array or (lambda _image: selected_array(algorithm))
+            choice = array or (lambda image: selected_array(algorithm, image))
             yield cls(upstream, choice, first, ignore_nonfinite)
         finally:
             upstream.restore()

@@ -192,13 +192,20 @@ def test_another_number_of_components_is_refused(lab: Any) -> None:
         run(lab, lab.source(images), read_all)
 
 
-def test_an_array_has_to_be_chosen(lab: Any) -> None:
-    with pytest.raises(SeriesError, match="Scalars is empty"):
-        run(lab, lab.source(), read_all, array="")
+def test_only_of_several_arrays_one_has_to_be_chosen(lab: Any) -> None:
     with pytest.raises(SeriesError, match=r'no point array "nothing"; its arrays: speed \(point'):
         run(lab, lab.source(), read_all, array="nothing")
-    with pytest.raises(SeriesError, match="POINTS or CELLS"):
-        run(lab, lab.source(), read_all, association=2)
+    # What a script gets that names none: nothing, or a column of the active source.
+    for wrong in ({"array": ""}, {"association": 2}):
+        assert run(lab, lab.source(), lambda series: series.array, **wrong) == "speed"
+    images = lab.waves()
+    for image in images:
+        other = image.GetPointData().GetArray(0).NewInstance()
+        other.DeepCopy(image.GetPointData().GetArray(0))
+        other.SetName("other")
+        image.GetPointData().AddArray(other)
+    with pytest.raises(SeriesError, match=r"Scalars is empty.* speed \(point\), other \(point\)"):
+        run(lab, lab.source(images), read_all, array="")
 
 
 def test_other_data_is_refused(lab: Any) -> None:
