@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import machine
@@ -41,7 +41,7 @@ def verdict(met: bool | None) -> str:
     return {True: "yes", False: "NO", None: ""}[met]
 
 
-def about(part: dict[str, Any]) -> str:
+def about(part: Mapping[str, Any]) -> str:
     """The machine, and whether the figures are any good."""
     quick = " **Quick settings: to see that it works, not for figures.**" if part["quick"] else ""
     return f"{machine.sentence(part['machine'])}.{quick}\n\n"

@@ -18,6 +18,14 @@ _STYLES = {
     "adam_bf16": ("#E69F00", "^", "--"),
     "adam_fp32": ("#D55E00", "<", "--"),
     "published": ("#000000", "X", ":"),
+    # Of the paper's table.
+    "scratch": ("#000000", "X", ":"),
+    "tuned": ("#D55E00", "<", "--"),
+    "tuned_own": ("#CC79A7", "D", "--"),
+    "pretrained": ("#999999", "P", ":"),
+    "paper": ("#E69F00", "^", ":"),
+    "muon": ("#F0E442", "p", "-"),
+    "default_pooled": ("#56B4E9", "v", "-"),
 }
 
 

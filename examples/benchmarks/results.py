@@ -16,10 +16,10 @@ class Results:
     series replaces itself.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, name: str = "results.json"):
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "results.json"
+        self.path = folder / name
         self.data: dict[str, Any] = {}
         if self.path.exists():
             self.data = json.loads(self.path.read_text())
@@ -43,6 +43,13 @@ class Results:
         partial = self.path.with_suffix(".partial")
         partial.write_text(json.dumps(_finite(self.data), indent=1, allow_nan=False) + "\n")
         os.replace(partial, self.path)
+
+
+def series_name(text: str) -> str:
+    """What a report calls a series: the file's or folder's own name, no path."""
+    path = Path(text)
+    stem = path.parent.name if path.name == "dataset.json" else path.stem
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in stem) or "series"
 
 
 def _finite(value: Any) -> Any:

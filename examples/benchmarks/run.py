@@ -26,7 +26,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import ceilings, curve, gpu, machine, plots, report, throughput
-from benchmarks.results import Results
+from benchmarks.results import Results, series_name
 from benchmarks.settings import QUICK, Settings
 from benchmarks.synthetic import smooth_series
 
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         device = find_device(options.device)
         run = Benchmark(device, settings, Results(options.out), options.quick)
-        all_series = {_name(text): open_series(text) for text in options.series}
+        all_series = {series_name(text): open_series(text) for text in options.series}
         if "curve" in parts and not all_series:
             all_series = {"waves": smooth_series(24, 8)}
         for part in (p for p in PARTS if p in parts):
@@ -147,13 +147,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except MetaINRError as error:
         sys.exit(f"error: {error}")
     print(f"wrote {options.out}/report.md, results.json and plots")
-
-
-def _name(text: str) -> str:
-    """What the report calls a series: the file's or folder's own name, no path."""
-    path = Path(text)
-    stem = path.parent.name if path.name == "dataset.json" else path.stem
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in stem) or "series"
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import pytest
 import torch
 from benchmarks import arithmetic, curve, published, ratios, run
 from benchmarks.plain import PlainSiren, Recipe, evaluate, fit, places
-from benchmarks.results import Results
+from benchmarks.results import Results, series_name
 from benchmarks.score import Scorer, choose_steps
 from benchmarks.settings import QUICK, Load, brick
 from benchmarks.synthetic import smooth_series
@@ -162,9 +162,9 @@ def test_it_is_a_script() -> None:
 
 
 def test_names_of_series_have_no_paths() -> None:
-    assert run._name("somewhere/else/run 1.pvd") == "run_1"
-    assert run._name("somewhere/flow/dataset.json") == "flow"
-    assert run._name("somewhere/step_*.vti") == "step__"
+    assert series_name("somewhere/else/run 1.pvd") == "run_1"
+    assert series_name("somewhere/flow/dataset.json") == "flow"
+    assert series_name("somewhere/step_*.vti") == "step__"
 
 
 # The plain SIREN, the yardstick
