@@ -130,7 +130,7 @@ class Ablations:
         found = {m.key: m for m in methods(settings, grid, self.common, settings.siren)}
         configs = prior_configs(settings, self.common)
         priors = {"scratch": None, "pretrained": configs["pooled"], "paper": configs["paper"]}
-        short = (settings.short[-1],)
+        short = settings.short_shown
 
         def variant(
             part: str,
@@ -167,7 +167,7 @@ class Ablations:
     def _check(self, fits: Fits) -> Iterator[dict[str, Any]]:
         """The published procedure in fp32: ours, and the independent one in plain PyTorch."""
         settings, series = self.settings, fits.series
-        rounds, epochs = settings.check_rounds, settings.short[-1]
+        rounds, epochs = settings.check_rounds, settings.short_shown[-1]
         batch, step = settings.batch(series.grid), choose_steps(len(series), 1)[0]
         part = f"Two implementations of the published procedure, fp32, {rounds} rounds"
         fp32 = {**self.common, "precision": "fp32"}

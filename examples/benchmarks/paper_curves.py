@@ -46,13 +46,13 @@ class Curves:
         grid, batch = series.grid, settings.batch(series.grid)
         size, whole = ("×".join(map(str, n)) for n in (grid.dims, dims))
         thinned = (
-            f"every {settings.every}. voxel per axis of {whole}: " if dims != grid.dims else ""
+            f"one voxel in {settings.every} per axis of {whole}: " if dims != grid.dims else ""
         )
         precision = "bf16 instead of fp32" if self.common["precision"] == "bf16" else "fp32"
         steps = ", ".join(map(str, self.steps))
         return (
             f"Steps {steps} of {len(series)}, means over them; {thinned}{size}."
-            f" Published procedure, reduced: {settings.rounds} of {ROUNDS} outer rounds;"
+            f" Published procedure with {settings.rounds} of {ROUNDS} outer rounds;"
             f" minibatches of {batch} voxels instead of 50,000, {-(-grid.voxels // batch)} a pass;"
             f" products in {precision}. Epochs and rates are the published ones. Seconds are"
             " the processor's, of the fit loop and of pretraining;"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 from . import plots
@@ -60,35 +61,42 @@ def _section(folder: Path, name: str, part: Mapping[str, Any]) -> str:
     text += "\n" + ". ".join(notes) + ".\n"
     text += (
         "\nSeconds of the fit until the row's method is as good (PSNR over the series' range) as"
-        " the column's longest fit, and by how much sooner than that; interpolated between"
-        " lengths, `≤` where the shortest was as good:\n\n"
+        " the column's after the passes named, and by how much sooner; interpolated between"
+        " lengths, `≤` where the shortest was as good, a dash where none is:\n\n"
     )
-    heads = [f"{c['label']}, {points(c)[-1]['epochs']:g} ({_end(c)})" for c in curves]
-    text += table(" | ".join(["", *heads]), matrix(curves))
+    letters = ascii_lowercase[: len(curves)]
+    lines = matrix(curves)
+    for letter, line, curve in zip(letters, lines, curves, strict=True):
+        line[0] = f"{letter} {line[0]}, {_ending(curve)}"
+    text += table(" | ".join(["", *letters]), lines)
     picture = f"paper_{name}.png"
     if plots.draw(folder / picture, name, curves):
         text += f"\n![PSNR over seconds, {name}]({picture})\n"
     return text
 
 
-def _end(curve: Mapping[str, Any]) -> str:
-    last = points(dict(curve))[-1]
-    return f"{last['psnr']:.2f} dB, {number(last['seconds'])} s"
+def _end(curve: Mapping[str, Any]) -> dict[str, Any]:
+    """The longest of the shown fits."""
+    return next(p for p in points(dict(curve)) if p["epochs"] == curve["shown"][-1])
+
+
+def _ending(curve: Mapping[str, Any]) -> str:
+    end = _end(curve)
+    return f"{end['epochs']:g} passes: {end['psnr']:.2f} dB in {number(end['seconds'])} s"
 
 
 def matrix(curves: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """One row per method, one column per method whose final PSNR is to be reached."""
-    found = {c["key"]: points(dict(c)) for c in curves}
+    """One row per method, one column per method whose PSNR at its end is to be reached."""
     lines = []
     for curve in curves:
-        cells = [str(curve["label"])]
+        cells, found = [str(curve["label"])], points(dict(curve))
         for other in curves:
-            end = found[other["key"]][-1]
-            seconds, how = seconds_to(found[curve["key"]], end["psnr"])
+            end = _end(other)
+            seconds, how = seconds_to(found, end["psnr"])
             if curve is other:
-                cells.append("–")
+                cells.append("")
             elif seconds is None:
-                cells.append("not reached")
+                cells.append("–")
             else:
                 bound = "≤ " if how == "at most" else ""
                 cells.append(f"{bound}{number(seconds)} ({number(end['seconds'] / seconds)} ×)")
