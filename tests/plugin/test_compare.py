@@ -540,7 +540,7 @@ def test_the_only_array_needs_no_choice(lab: Any, inputs: tuple[Any, Any]) -> No
         lab.image(off(lab, 0.0), lab.grid, "b").GetPointData().GetArray(0)
     )
     algorithm = make(lab.source([image], None), inputs[1], array="")
-    check_error(lab, algorithm, "Scalars is empty; choose a point or cell array; there are: speed (point), b")
+    check_error(lab, algorithm, "choose a point or cell array; there are: speed (point), b")
 
 
 # --- errors
