@@ -23,7 +23,7 @@ def write(folder: Path, data: Mapping[str, Any]) -> None:
             text += f"**{part}**\n\n" + _table(rows) + "\n"
     (folder / "paper_ablations.md").write_text(text)
     with (folder / "paper_ablations.csv").open("w", newline="") as file:
-        lines = csv.writer(file)
+        lines = csv.writer(file, lineterminator="\n")
         heads = ("series", "part", "variant", "pretrain_seconds", "passes", "psnr_series", "fit_s")
         lines.writerow(heads)
         for name, entry in data.items():

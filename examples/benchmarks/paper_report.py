@@ -45,7 +45,7 @@ def write(folder: Path, data: Mapping[str, Any]) -> None:
             text += "\n" + _section(folder, name, part)
     (folder / "paper_table.md").write_text(text)
     with (folder / "paper_table.csv").open("w", newline="") as file:
-        lines = csv.writer(file)
+        lines = csv.writer(file, lineterminator="\n")
         lines.writerow(_CSV)
         for name, part in data.items():
             lines.writerows(line for c in part["curves"] for line in _csv_lines(name, c))
