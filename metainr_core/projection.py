@@ -1,6 +1,6 @@
 """Where the steps of an archive lie in the space of their networks' weights, as a map.
 
-Meta-INR (arXiv 2502.09669, section 4.4) shows by t-SNE (van der Maaten and Hinton 2008) that
+Meta-INR (arXiv 2502.09669) shows by t-SNE (van der Maaten and Hinton 2008) that
 steps that are fitted from one prior keep their order in time, and members of an ensemble apart.
 """
 

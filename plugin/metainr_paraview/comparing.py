@@ -16,10 +16,10 @@ from metainr_core.comparison import (
     compare_volumes,
     default_isovalues,
     interpolate,
-    magnitude,
 )
 from metainr_core.errors import SettingsError
 from metainr_core.grid import Grid
+from metainr_core.metrics import magnitude
 from metainr_core.series import Progress
 from metainr_core.surfaces import SurfacePair
 
