@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,10 @@ def test_the_environment_keeps_what_the_user_has_set() -> None:
     assert new["PYTHONPATH"] == join(["/venv", "/repo", "/p"])
     assert new["PV_PLUGIN_PATH"] == join(["/xml", "/q"])
     assert old == {"PYTHONPATH": "/p", "PV_PLUGIN_PATH": "/q"}
+    old = {"PV_MACRO_PATH": "/m"}
+    new = launch.host_environment(old, modules, Path("/xml"), Path("/macros"))
+    assert new["PV_MACRO_PATH"] == join(["/macros", "/m"])
+    assert launch.host_environment(old, modules, Path("/xml"))["PV_MACRO_PATH"] == "/m"
 
 
 def test_the_xml_folder_is_clean() -> None:
@@ -117,16 +122,51 @@ def test_the_xml_folder_is_clean() -> None:
     assert [path.suffix for path in launch.xml_folder().iterdir()] == [".xml"]
 
 
+def test_the_macro_folder_holds_nothing_but_macros() -> None:
+    """ParaView lists every .py file of a folder on PV_MACRO_PATH in its menu."""
+    macros = [path.name for path in launch.macro_folder().glob("*.py")]
+    assert macros == ["metainr_side_by_side.py"]
+
+
+def test_an_installed_package_finds_its_plugin_and_macros(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools")
+    root, source, site = Path(launch.__file__).parents[1], tmp_path / "source", tmp_path / "site"
+    source.mkdir()
+    shutil.copy(root / "pyproject.toml", source)
+    for folder in ("metainr_core", "plugin", "xml"):
+        skip = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(root / folder, source / folder, ignore=skip)
+    build = "from setuptools import setup; setup()", "-q", "build_py", "--build-lib", str(site)
+    subprocess.run([sys.executable, "-c", *build], cwd=source, capture_output=True, check=True)
+    shutil.rmtree(source)
+    show = "from metainr_core.launch import *; print(xml_folder(), macro_folder(), sep='\\n')"
+    result = subprocess.run(
+        [sys.executable, "-c", show],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    macros = site / "metainr_views" / "macros"
+    assert result.stdout.splitlines() == [str(site / "metainr_paraview" / "xml"), str(macros)]
+    assert (macros / "metainr_side_by_side.py").is_file()
+    assert (macros.parent / "side_by_side.py").is_file()
+
+
 def test_main_starts_the_program_with_its_arguments(tmp_path: Path) -> None:
     version = f"python {sys.version_info.major}.{sys.version_info.minor}"
-    show = f'if [ "$1" = -c ]; then echo {version}; else echo "$@"; echo "$PV_PLUGIN_PATH"; fi'
+    report = 'echo "$@"; echo "$PV_PLUGIN_PATH"; echo "$PV_MACRO_PATH"'
+    show = f'if [ "$1" = -c ]; then echo {version}; else {report}; fi'
     make_program(tmp_path, "pvpython", show)
     arguments = ["--paraview", str(tmp_path), "script.py", "--flag"]
     code = f"from metainr_core.launch import main; main('pvpython', {arguments})"
     root = Path(launch.__file__).parents[1]
-    environment = launch.host_environment(os.environ, [root, root / "plugin"], Path("/other"))
+    modules, others = [root, root / "plugin"], [Path("/other"), Path("/macros")]
+    environment = launch.host_environment(os.environ, modules, *others)
     result = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     plugins = f"{launch.xml_folder()}{os.pathsep}/other"
-    assert result.stdout.splitlines() == ["script.py --flag", plugins]
+    macros = f"{launch.macro_folder()}{os.pathsep}/macros"
+    assert result.stdout.splitlines() == ["script.py --flag", plugins, macros]
