@@ -218,3 +218,12 @@ def encoded(lab: Lab, prior_file: Path, tmp_path: Path) -> Any:
     )  # fmt: skip
     lab.connect(algorithm, lab.source()).Update()
     return algorithm
+
+
+@pytest.fixture
+def inputs(lab: Lab) -> tuple[Any, Any]:
+    """A series and its reconstruction (``pairs.off``)."""
+    from tests.plugin.pairs import off
+
+    images = [lab.image(off(lab, time), lab.grid) for time in lab.times]
+    return lab.source(), lab.source(images)
