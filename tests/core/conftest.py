@@ -21,6 +21,7 @@ from metainr_core.series import ArraySeries, Progress
 from metainr_core.step_encoder import StepEncoder
 from metainr_core.training import Trainer
 from tests.core.archives import HEADER, INFO, networks, record
+from tests.core.command_line import write_dataset
 
 # The same examples in every run, no files left behind, no failures on a busy machine.
 settings.register_profile("plain", database=None, deadline=None, derandomize=True)
@@ -96,6 +97,14 @@ def learning() -> PretrainConfig:
 @pytest.fixture(scope="session")
 def prior(learning: PretrainConfig) -> Prior:
     return pretrain(waves(), learning)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with a series of 6 steps in ``flow/``."""
+    write_dataset(tmp_path / "flow", waves(steps=6))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture

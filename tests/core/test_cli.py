@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,54 +15,15 @@ from metainr_core.archive import Archive
 from metainr_core.cli import main
 from metainr_core.metrics import Errors
 from metainr_core.prior import Prior
-from metainr_core.series import ArraySeries
-
-Maker = Callable[..., ArraySeries]
-Capture = pytest.CaptureFixture[str]
-
-NETWORK = ["--width", "8", "--hidden-layers", "1", "--omega-0", "10"]
-PRETRAIN = ["--outer-steps", "3", "--inner-steps", "2", "--batch-size", "64", "--precision", "fp32"]
-ENCODE = ["--epochs", "2", "--batch-size", "128", "--precision", "fp32", "--device", "cpu"]
-
-
-@pytest.fixture
-def folder(tmp_path: Path, make_series: Maker, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder, with a series in ``flow/``, which needs no VTK."""
-    series = make_series(steps=6)
-    (tmp_path / "flow" / "speed").mkdir(parents=True)
-    for step in range(6):
-        name = f"flow/speed/flow-speed-{step + 1}.raw"
-        (tmp_path / name).write_bytes(series.read(step).tobytes())
-    index = {"name": "flow", "dims": [12, 10, 8], "vars": ["speed"], "total_samples": 6}
-    (tmp_path / "flow" / "dataset.json").write_text(json.dumps(index))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def run(capsys: Capture, *arguments: str) -> dict[str, Any]:
-    """What a command prints as JSON."""
-    assert main([*arguments, "--json"]) == 0
-    captured = capsys.readouterr()
-    assert captured.err == ""
-
-    def refuse(token: str) -> None:
-        raise AssertionError(f"{token} is no JSON")
-
-    report = json.loads(captured.out, parse_constant=refuse)
-    assert isinstance(report, dict)
-    return report
-
-
-def fails(capsys: Capture, *arguments: str) -> str:
-    """The one line that a command fails with."""
-    capsys.readouterr()
-    assert main(list(arguments)) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.endswith("\n")
-    assert captured.err.count("\n") == 1
-    assert captured.err.startswith("metainr: error: ")
-    return captured.err
+from tests.core.command_line import (
+    ENCODE,
+    NETWORK,
+    PRETRAIN,
+    Capture,
+    Maker,
+    fails,
+    run,
+)
 
 
 def test_from_series_to_volumes(folder: Path, make_series: Maker, capsys: Capture) -> None:
@@ -123,76 +79,6 @@ def test_decode_on_other_grids(
     assert list(again.grid.dims) == dims
     archive = Archive.open("run.minr")
     assert (again.read(0) == archive.decode(0, again.grid)).all()
-
-
-def test_people_get_a_table(folder: Path, capsys: Capture) -> None:
-    command = ["encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE, "--json", "out.json"]
-    assert main(command) == 0
-    captured = capsys.readouterr()
-    assert captured.err == ""
-    lines = captured.out.splitlines()
-    assert lines[-7].split()[:4] == ["step", "time", "psnr", "psnr_series"]
-    assert [line.split()[0] for line in lines[-6:]] == list("012345")
-    report = json.loads((folder / "out.json").read_text())
-    assert len(report["steps"]) == 6
-
-
-def test_goals_and_what_was_reached(folder: Path, capsys: Capture) -> None:
-    coded = ["--weights", "coded", "--coding-loss", "0.5"]
-    command = ["encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE, *coded]
-    report = run(capsys, *command)
-    assert report["weights"] == ["coded"]
-    assert not {"target_psnr", "target_ratio", "max_error"} & set(report)
-    report = run(capsys, *command, "--target-psnr", "1", "-o", "b.minr")
-    worst = min(row["psnr_series"] for row in report["steps"])
-    assert report["target_psnr"] == {"asked": 1, "reached": pytest.approx(worst)}
-    assert main(["info", "b.minr"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert f"target_psnr       asked 1, reached {worst:.4g}" in lines
-    assert "weights           coded" in lines
-
-    ratio = report["ratio"] * 0.97
-    report = run(capsys, *command, "--target-ratio", str(ratio), "-o", "c.minr")
-    assert report["network"]["width"] == 8, "given, and so kept"
-    assert report["target_ratio"] == {"asked": pytest.approx(ratio), "reached": report["ratio"]}
-    assert report["ratio"] >= ratio
-
-
-@pytest.mark.filterwarnings("always::metainr_core.errors.MetaINRWarning")
-def test_a_goal_that_is_missed_is_said_once(folder: Path, capsys: Capture) -> None:
-    command = ["encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE]
-    assert main([*command, "--target-psnr", "90", "--steps", "1,3"]) == 0
-    captured = capsys.readouterr()
-    assert captured.err.count("\n") == 1
-    assert captured.err.startswith(
-        "metainr: run.minr: steps 1, 3 miss the target of 90 dB; more epochs or a wider network"
-    )
-    assert "target_psnr       asked 90, reached " in captured.out
-    # Of the steps of this command only.
-    assert main([*command, "--target-psnr", "90", "--steps", "4", "--json", "out.json"]) == 0
-    assert capsys.readouterr().err.startswith("metainr: run.minr: step 4 misses the target")
-    flags = ["--weights", "float32", "--target-ratio", "2", "--hidden-layers", "1"]
-    assert main(["encode", "flow", "-o", "b.minr", "--steps", "0", *ENCODE, *flags]) == 0
-    error = capsys.readouterr().err
-    assert error.startswith("metainr: b.minr: target_ratio is 2, and the archive reaches 1.")
-
-
-def test_exact_and_rangeless_steps_are_told_apart(folder: Path, capsys: Capture) -> None:
-    """No error is "exact"; an error where the step's own range is nothing has no PSNR."""
-    for step, value in ((1, 0.0), (2, 0.123)):
-        path = folder / "flow" / "speed" / f"flow-speed-{step}.raw"
-        path.write_bytes(np.full(960, value, "<f4").tobytes())
-    for path in (folder / "flow" / "speed").glob("flow-speed-[3456].raw"):
-        values = np.linspace(-1, 1, 960).astype("<f4")
-        path.write_bytes(values.tobytes())
-    assert main(["encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE]) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[-6:]]
-    assert rows[0][2:4] == ["exact", "exact"]
-    report = run(capsys, "info", "run.minr")
-    assert report["steps"][0]["psnr"] is None
-    if report["steps"][1]["max_error"] > 0:
-        assert rows[1][2] == "-"
-        assert float(rows[1][3]) > 100
 
 
 def test_decode_replaces_nothing_unless_told(folder: Path, capsys: Capture) -> None:
@@ -387,101 +273,3 @@ def test_help_and_version(capsys: Capture) -> None:
     assert "--target-psnr" in text
     assert "--max-error" in text
     assert "--outer-steps" in text
-
-
-MAIN = "import sys; from metainr_core.cli import main; sys.exit(main())"
-
-
-def start(folder: Path, *arguments: str, code: str = MAIN) -> subprocess.Popen[str]:
-    root = str(Path(metainr_core.__file__).parents[1])
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": root},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def test_ctrl_c_keeps_the_finished_steps(folder: Path, capsys: Capture) -> None:
-    command = ["encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE, "--epochs", "60"]
-    process = start(folder, *command)
-    wait_for(folder / "run" / "step_000000.safetensors", process)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert out == ""
-    assert err.startswith("metainr: stopped: interrupted; what is finished is kept")
-    assert err.count("\n") == 1
-    archive = Archive.open("run.minr")
-    assert 0 < len(archive.steps) < 6
-    kept = archive.step_path(0).stat().st_mtime_ns
-    assert len(run(capsys, *command)["steps"]) == 6
-    assert archive.step_path(0).stat().st_mtime_ns == kept
-
-
-@pytest.mark.parametrize("module", ["numpy", "torch", "vtkmodules"])
-def test_ctrl_c_while_starting_is_one_line(folder: Path, module: str) -> None:
-    """Whatever is imported at that time, which may well swallow a KeyboardInterrupt."""
-    code = (
-        "import os, signal, sys\n"
-        "class Finder:\n"
-        "    def find_spec(self, name, *_):\n"
-        f"        if name == {module!r}:\n"
-        "            try:\n"
-        "                os.kill(os.getpid(), signal.SIGINT)\n"
-        "            except KeyboardInterrupt:\n"
-        "                raise ImportError('interrupted')\n"
-        "from metainr_core.cli import main\n"
-        "sys.meta_path.insert(0, Finder())\n"
-        "sys.exit(main())"
-    )
-    command = ["decode", "run.minr", "-o", "out.pvd"]
-    process = start(folder, *command, code=code)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, "", "metainr: stopped\n")
-
-
-def test_the_start_imports_next_to_nothing(folder: Path) -> None:
-    """Ctrl-C is answered only once this module is there."""
-    code = "import sys, metainr_core.cli; print(len(sys.modules.keys() & {'numpy', 'argparse'}))"
-    process = start(folder, code=code)
-    assert process.communicate(timeout=60) == ("0\n", "")
-
-
-def test_a_keyboard_interrupt_is_one_line(
-    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """That is what a second Ctrl-C makes."""
-
-    def twice(*_: Any, **__: Any) -> None:
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(Archive, "open", twice)
-    before = signal.getsignal(signal.SIGINT)
-    assert main(["info", "run.minr"]) == 130
-    assert capsys.readouterr().err == "metainr: stopped\n"
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_a_killed_encode_loses_at_most_the_step_in_flight(folder: Path, capsys: Capture) -> None:
-    command = ["encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE, "--epochs", "60"]
-    process = start(folder, *command)
-    wait_for(folder / "run" / "step_000001.safetensors", process)
-    process.kill()
-    process.communicate(timeout=60)
-    archive = Archive.open("run.minr")
-    assert archive.steps[:2] == [0, 1]
-    kept = archive.step_path(1).stat().st_mtime_ns
-    assert len(run(capsys, *command)["steps"]) == 6
-    assert archive.step_path(1).stat().st_mtime_ns == kept

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,25 +10,25 @@ import metainr_core
 from metainr_core.archive import Archive
 from metainr_core.cli import main
 from metainr_core.metrics import Errors
-from metainr_core.series import ArraySeries
-from tests.core.test_cli import ENCODE, NETWORK, PRETRAIN, Capture, fails, run
+from tests.core.command_line import (
+    ENCODE,
+    NETWORK,
+    PRETRAIN,
+    Capture,
+    Maker,
+    fails,
+    run,
+    write_dataset,
+)
 
 pytest.importorskip("vtkmodules.vtkIOXML")
 
 
 @pytest.fixture
-def folder(
-    tmp_path: Path, make_series: Callable[..., ArraySeries], monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def folder(tmp_path: Path, make_series: Maker, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder, with ``data.csv`` for runs of 3 and 4 steps."""
     for name, steps, phase in (("a", 3, 0.0), ("b", 4, 1.0)):
-        (tmp_path / name / "speed").mkdir(parents=True)
-        for step in range(steps):
-            values = make_series(steps=steps, phase=phase).read(step)
-            path = tmp_path / name / "speed" / f"{name}-speed-{step + 1}.raw"
-            path.write_bytes(values.tobytes())
-        index = {"name": name, "dims": [12, 10, 8], "vars": ["speed"], "total_samples": steps}
-        (tmp_path / name / "dataset.json").write_text(json.dumps(index))
+        write_dataset(tmp_path / name, make_series(steps=steps, phase=phase))
     (tmp_path / "data.csv").write_text("Re,FILE\n160,a\n320,b\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
