@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from paraview import simple
+from paraview import servermanager, simple
+from paraview.modules.vtkRemotingServerManager import vtkSMLink
 
 SLANT = np.array([1.36, 0.63, 1.0])  # where the camera is, seen from a cube
 FILLED = 0.74  # share of a view's height that is for the volume: above is text, below a bar
@@ -16,7 +17,7 @@ WIDE = 1.7  # width over height of the volume on the screen from which views are
 def lay_out(
     name: str, views: Sequence[Any], bounds: Sequence[float], in_window: bool
 ) -> tuple[Any, tuple[int, int]]:
-    """Links the cameras and puts the views beside each other, of a wide volume above each other.
+    """Puts the views beside each other, of a wide volume above each other.
 
     In the GUI's window that says how large a view is. Returns the layout and the pixels that suit
     it.
@@ -38,9 +39,19 @@ def lay_out(
         layout.SetSize(*pixels)
     for view in views:
         place_camera(view, low, high, axes)
-    for number, (a, b) in enumerate(((0, 1), (1, 2), (2, 0))):
-        simple.AddCameraLink(views[a], views[b], f"{name} {number}")
     return layout, pixels
+
+
+def link_cameras(name: str, views: Sequence[Any]) -> None:
+    """What is done to the camera of one view is done to all.
+
+    One link of all: with links of pairs, drawing one view would draw the others many times.
+    """
+    link = servermanager.vtkSMCameraLink()
+    for view in views:
+        for direction in (vtkSMLink.INPUT, vtkSMLink.OUTPUT):
+            link.AddLinkedProxy(view.SMProxy, direction)
+    servermanager.ProxyManager().RegisterLink(name, link)
 
 
 def camera_axes(sides: np.ndarray) -> np.ndarray:

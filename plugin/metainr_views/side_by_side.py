@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from paraview import servermanager, simple
 
 from . import colors
-from .placement import lay_out
+from .placement import lay_out, link_cameras
 from .sources import Array, SideBySideError, array_range, arrays_of, find_array, users
 
 NAME = "Side by side"  # of the layout; what is made here is registered under names that start so
@@ -36,7 +37,8 @@ class SideBySide:
 
     def save_picture(self, path: str | Path) -> None:
         """The time shown, as an image file of the kind that the name's end says."""
-        simple.SaveScreenshot(str(path), self.layout, ImageResolution=list(self.pixels))
+        with self._unlinked():
+            simple.SaveScreenshot(str(path), self.layout, ImageResolution=list(self.pixels))
 
     def save_animation(self, path: str | Path, frames_per_second: int = 5) -> bool:
         """All times that original and reconstruction have in common; whether that went well.
@@ -48,13 +50,23 @@ class SideBySide:
         keeper.SuppressedTimeSources = [self.compare.Reference, self.compare.Reconstruction]
         scene.UpdateAnimationUsingDataTimeSteps()
         scene.PlayMode = "Snap To TimeSteps"
-        return simple.SaveAnimation(
-            str(path),
-            self.layout,
-            ImageResolution=list(self.pixels),
-            FrameRate=frames_per_second,
-            FrameWindow=[0, len(self.compare.TimestepValues) - 1],
-        )
+        with self._unlinked():
+            return simple.SaveAnimation(
+                str(path),
+                self.layout,
+                ImageResolution=list(self.pixels),
+                FrameRate=frames_per_second,
+                FrameWindow=[0, len(self.compare.TimestepValues) - 1],
+            )
+
+    @contextmanager
+    def _unlinked(self) -> Iterator[None]:
+        """Links would draw all views again for each that is drawn."""
+        simple.RemoveCameraLink(NAME)
+        try:
+            yield
+        finally:
+            link_cameras(NAME, self.views)
 
 
 def side_by_side(
@@ -115,6 +127,7 @@ def side_by_side(
         show_surface(compare, RECONSTRUCTION_SURFACE, "distance_voxels", distances, views[2], title)
     annotate(compare, views, surfaces=isovalues is not None)
     layout, pixels = lay_out(NAME, views, original.GetDataInformation().GetBounds(), in_window)
+    link_cameras(NAME, views)
     return SideBySide(layout, views, compare, pixels)
 
 
@@ -191,15 +204,15 @@ def annotate(compare: Any, views: Sequence[Any], surfaces: bool) -> None:
     They are evaluated whenever the table changes, so they follow the time wherever it is changed.
     """
     number = "len([name for name in table.keys() if name.startswith('chamfer_voxels_')])"
-    each = f"', '.join(['%.3g' % table['{{}}_%d' % k][row] for k in range({number})])"
-    chamfer = each.format("chamfer_voxels")
+    each = f"', '.join(['{{}}' % table['{{}}_%d' % k][row] for k in range({number})])"
+    chamfer, isovalues = each.format("%.2g", "chamfer_voxels"), each.format("%.3g", "isovalue")
     texts = (
         "'Original' + chr(10) + 'time %g' % table['time'][row]",
         "'Reconstruction' + chr(10) + 'PSNR %.1f dB (series %.1f dB)'"
         " % (table['psnr'][row], table['psnr_series'][row])"
         " + chr(10) + 'SSIM %.3f' % table['ssim'][row]",
         f"'{'Distance' if surfaces else 'Difference'}' + chr(10) + 'Chamfer '"
-        f" + {chamfer} + ' voxels' + chr(10) + 'at ' + {each.format('isovalue')}",
+        f" + {chamfer} + ' voxels' + chr(10) + 'at ' + {isovalues}",
     )
     now = "time_value" if len(compare.TimestepValues) else "0"
     for name, text, view in zip(VIEWS, texts, views, strict=True):
@@ -218,8 +231,7 @@ def annotate(compare: Any, views: Sequence[Any], surfaces: bool) -> None:
 
 def remove_previous(keep: Any = None) -> None:
     """Removes what an earlier call made, but for `keep` and a Compare that something else uses."""
-    for number in range(3):
-        simple.RemoveCameraLink(f"{NAME} {number}")
+    simple.RemoveCameraLink(NAME)
     for (name, _), view in servermanager.ProxyManager().GetProxiesInGroup("views").items():
         if name.startswith(NAME):
             simple.Delete(view)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,13 +82,27 @@ def table_columns(source: Any) -> dict[str, np.ndarray]:
     return {c.GetName(): vtk_to_numpy(c) for c in columns if c.IsA("vtkDataArray")}
 
 
-def pair_in_pipeline() -> tuple[Any, Any]:
-    """Original and reconstruction, by the rules above. Raises SideBySideError."""
+def selected() -> list[Any]:
     model = servermanager.ProxyManager().GetSelectionModel("ActiveSources")
     chosen = [model.GetSelectedProxy(i) for i in range(model.GetNumberOfSelectedProxies())]
-    chosen = [servermanager._getPyProxy(proxy) for proxy in chosen]
+    return [servermanager._getPyProxy(proxy) for proxy in chosen]
+
+
+def select(sources: Sequence[Any]) -> None:
+    """Selects these; the last one becomes the active one."""
+    model = servermanager.ProxyManager().GetSelectionModel("ActiveSources")
+    simple.SetActiveSource(sources[-1] if sources else None)
+    for source in sources:
+        model.Select(source.SMProxy, model.SELECT)
+
+
+def pair_in_pipeline() -> tuple[Any, Any]:
+    """Original and reconstruction, by the rules above. Raises SideBySideError."""
+    chosen = selected()
     if len(chosen) == 2:
-        first, second = sorted(chosen, key=lambda s: kind(s) in (DECODE, READER))
+        first, second = sorted(
+            chosen, key=lambda s: (kind(s) in (DECODE, READER), s.SMProxy.GetGlobalID())
+        )
         return first, second
     pair = pair_of(chosen[0]) if chosen else None
     for name in (COMPARE, DECODE, READER):

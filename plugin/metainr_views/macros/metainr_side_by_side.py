@@ -1,17 +1,16 @@
 """Original, reconstruction and difference side by side, in three linked views.
 
-As a macro (Macros > metainr_side_by_side in the GUI) it shows what is in the pipeline:
+A macro for ParaView's GUI (menu Macros), which shows what is in the pipeline:
 
 1. the two selected sources: a Meta-INR Decode or Reader is the reconstruction of the other one, of
-   two others the first is the original;
+   two others the one that was opened first is the original;
 2. else the inputs of the selected Meta-INR Compare, or what the selected Meta-INR Decode or Encode
    makes of its series;
 3. else the only pair of a kind that there is: a Compare's, else a Decode's, else a Reader and the
    only other volume.
 
 Volumes are rendered; with a Compare whose Isovalues are set, the isosurfaces at these values. A
-second run replaces what the first one made. The file needs ParaView and the Meta-INR plugin only,
-so it can be imported as a macro anywhere.
+second run replaces what the first one made. `metainr paraview` puts this file into the menu.
 """
 
 from __future__ import annotations
@@ -24,13 +23,15 @@ from metainr_views.sources import (
     inputs,
     kind,
     pair_in_pipeline,
+    select,
+    selected,
 )
 from paraview import simple
 from vtkmodules.vtkCommonCore import vtkOutputWindow
 
 
 def run_macro() -> None:
-    active = simple.GetActiveSource()
+    chosen = selected()
     try:
         original, reconstruction = pair_in_pipeline()
         pair = [original.SMProxy, reconstruction.SMProxy]
@@ -44,8 +45,8 @@ def run_macro() -> None:
     except SideBySideError as error:
         window = vtkOutputWindow.GetInstance()
         window.DisplayErrorText(f"ERROR: Meta-INR side by side: {error}\n")
-    simple.SetActiveSource(active)
+    select(chosen)
 
 
-if __name__ == "__main__":
-    run_macro()
+# ParaView 5.11 calls a macro "__vtkconsole__", so __name__ tells nothing.
+run_macro()
