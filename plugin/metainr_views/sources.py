@@ -97,7 +97,10 @@ def select(sources: Sequence[Any]) -> None:
 
 
 def pair_in_pipeline() -> tuple[Any, Any]:
-    """Original and reconstruction, by the rules above. Raises SideBySideError."""
+    """Original and reconstruction, by the rules that macros/metainr_side_by_side.py lists.
+
+    Raises SideBySideError when they leave none or several.
+    """
     chosen = selected()
     if len(chosen) == 2:
         first, second = sorted(

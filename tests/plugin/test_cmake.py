@@ -51,8 +51,6 @@ def test_it_installs_without_paraview(tmp_path: Path) -> None:
     installed = prefix / "share" / "metainr"
     assert (installed / "xml" / "MetaINR.xml").read_bytes() == XML.read_bytes()
     assert (installed / "plugin" / "MetaINR.py").is_file()
-    macros = installed / "plugin" / "metainr_views" / "macros"
-    assert (macros / "metainr_side_by_side.py").is_file()
     views = installed / "plugin" / "metainr_views"
     assert (views / "macros" / "metainr_side_by_side.py").is_file()
     assert (views / "side_by_side.py").is_file()
