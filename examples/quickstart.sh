@@ -15,7 +15,7 @@ else
 fi
 echo "quick start: pretrain, encode and decode in pvpython"
 .venv/bin/metainr pvpython examples/quickstart.py "$output"
-echo "quick start: original and reconstruction side by side"
+echo "quick start: original, reconstruction and difference side by side"
 xvfb-run -a .venv/bin/metainr pvpython examples/side_by_side.py \
   "$output/series/turbulence.pvd" "$output/turbulence.minr" "$output/side_by_side.png"
 echo "quick start: done; see $output/side_by_side.png and $output/table.txt"

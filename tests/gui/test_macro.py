@@ -27,6 +27,10 @@ def test_the_macro_shows_two_selected_series(tmp_path: Path) -> None:
     write_series(tmp_path / "other", others, TIMES)
     chosen = "metainr_side_by_side", "gui_open", "metainr_side_by_side", "gui_check"
     output = choose(tmp_path, *chosen, "gui_check", "metainr_side_by_side", "gui_check")
+    messages = [line for line in output.splitlines() if "ERROR: " in line]
+    assert len(messages) == 1, output  # of the first run, when nothing was open
+    assert "Meta-INR side by side: which volumes? In the Pipeline Browser" in messages[0]
+    assert "Traceback" not in output
     lines = (tmp_path / "found.json").read_text().splitlines()
     first, second, again = (json.loads(line) for line in lines)
 
