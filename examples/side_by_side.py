@@ -38,9 +38,11 @@ def main(arguments: list[str]) -> None:
         all_times=film,
     )
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    if not film:
-        made.save_picture(options.output)
-    elif not made.save_animation(options.output, options.frames_per_second):
+    if film:
+        saved = made.save_animation(options.output, options.frames_per_second)
+    else:
+        saved = made.save_picture(options.output)
+    if not saved:
         raise SideBySideError(f"{options.output} could not be written; the message above says why")
 
 
@@ -71,6 +73,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             f"output {options.output}: expected a picture ({' '.join(PICTURES)}) or a film"
             f" ({' '.join(FILMS)})"
         )
+    if options.output.is_dir():
+        parser.error(f"output {options.output} is a folder; give the name of a file")
+    if options.output.parent.is_file():
+        parser.error(f"output {options.output}: {options.output.parent} is a file, not a folder")
     for path in (options.series, options.reconstruction):
         if path.suffix.lower() not in (".pvd", ".minr"):
             parser.error(f"{path}: expected a .pvd or a .minr file")
@@ -105,6 +111,6 @@ def check_times(options: argparse.Namespace, original: Any, reconstruction: Any)
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except SideBySideError as error:
+    except (SideBySideError, OSError) as error:
         print(f"side_by_side.py: error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -35,10 +35,13 @@ class SideBySide:
     compare: Any
     pixels: tuple[int, int]
 
-    def save_picture(self, path: str | Path) -> None:
-        """The time shown, as an image file of the kind that the name's end says."""
+    def save_picture(self, path: str | Path) -> bool:
+        """The time shown, as an image file of the kind that the name's end says; whether that went
+        well. An older file of this name is gone in any case."""
+        Path(path).unlink(missing_ok=True)
         with self._unlinked():
             simple.SaveScreenshot(str(path), self.layout, ImageResolution=list(self.pixels))
+        return Path(path).is_file()  # SaveScreenshot returns True also where it cannot write
 
     def save_animation(self, path: str | Path, frames_per_second: int = 5) -> bool:
         """All times that original and reconstruction have in common; whether that went well.

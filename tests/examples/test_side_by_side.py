@@ -132,10 +132,19 @@ def test_a_film_has_a_frame_for_each_common_time(
     assert width > 2 * height
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder without files")
+def test_a_picture_that_cannot_be_written_is_an_error(screen: str, original: Path) -> None:
+    result = run(screen, original, original, "/proc/x.png")
+    assert result.returncode != 0
+    assert "side_by_side.py: error: /proc/x.png could not be written" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["ORIGINAL", "ORIGINAL", "x.mp4"], "x.mp4: expected a picture (.png .jpg .tif .bmp"),
+        (["ORIGINAL", "ORIGINAL", "FOLDER"], "folder.png is a folder; give the name of a file"),
+        (["ORIGINAL", "ORIGINAL", "DAMAGED/x.png"], "damaged.minr is a file, not a folder"),
         (["ORIGINAL", "absent.minr", "x.png"], "absent.minr does not exist"),
         (["ORIGINAL", "x.vtk", "x.png"], "x.vtk: expected a .pvd or a .minr file"),
         (["ORIGINAL", "LATER", "x.png"], "no time is in both: "),
@@ -152,7 +161,16 @@ def test_bad_input_gives_one_line(
     later = write_series(tmp_path / "later", [blob(0.5)] * 2, (7.0, 8.0))
     damaged = tmp_path / "damaged.minr"
     damaged.write_text("{}")
-    files = {"ORIGINAL": original, "LATER": later, "DAMAGED": damaged, "x.png": tmp_path / "x.png"}
+    folder = tmp_path / "folder.png"
+    folder.mkdir()
+    files = {
+        "ORIGINAL": original,
+        "LATER": later,
+        "DAMAGED": damaged,
+        "DAMAGED/x.png": damaged / "x.png",
+        "FOLDER": folder,
+        "x.png": tmp_path / "x.png",
+    }
     result = run(screen, *(files.get(argument, argument) for argument in arguments))
     assert result.returncode == 2, result.stderr
     lines = [x for x in result.stderr.splitlines() if x and not x.startswith(("usage:", "    "))]
