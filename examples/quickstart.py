@@ -28,7 +28,7 @@ def main(folder: Path) -> None:
     pretrain = simple.MetaINRPretrain(
         Input=series, Scalars=["POINTS", ARRAY], PriorFile=str(folder / "prior.safetensors")
     )
-    pretrain.UpdatePipeline()
+    check(pretrain, folder)
     share = Fetch(pretrain).GetFieldData().GetArray("voxel_share").GetTuple1(0)
     say(started, f"pretrained: initial weights for all steps, from {share:.2%} of the voxels")
     encode = simple.MetaINREncode(
@@ -37,7 +37,7 @@ def main(folder: Path) -> None:
         PriorFile=str(folder / "prior.safetensors"),
         ArchiveFile=str(folder / "turbulence.minr"),
     )
-    encode.UpdatePipeline()
+    check(encode, folder)
     say(started, "encoded: each step is a network in turbulence.minr")
     decode = simple.MetaINRDecode(Input=encode)
     decode.UpdatePipeline()
@@ -46,6 +46,13 @@ def main(folder: Path) -> None:
     print(table)
     (folder / "table.txt").write_text(table + "\n")
     say(started, f"the table is also in {folder / 'table.txt'}")
+
+
+def check(table: simple.Proxy, folder: Path) -> None:
+    """Ends the script where a filter has failed: its output is empty then."""
+    table.UpdatePipeline()
+    if not Fetch(table).GetNumberOfRows():
+        sys.exit(f"quickstart.py: stopped, see the error above; remove {folder} to begin anew")
 
 
 def say(started: float, text: str) -> None:
