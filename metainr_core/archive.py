@@ -209,7 +209,9 @@ class Archive:
         if not path.exists() and cls.exists(path):
             return cls._rebuild(path)
         try:
-            data = json.loads(path.read_bytes())
+            text = path.read_bytes()
+            # Of another kind, and not to be deleted as one that is damaged.
+            data = json.loads(text) if text.lstrip()[:1] in (b"{", b"") else None
             if not isinstance(data, dict) or data.get("format") != "minr":
                 raise ArchiveError(f"{path} is no .minr archive")
             check_version(path, data)

@@ -51,13 +51,14 @@ def _run(arguments: list[str]) -> int:
 
         from .commands import make_parser
         from .progress_bar import ProgressBar
-        from .report import print_report
+        from .report import check_json_name, print_report
         from .vtk_modules import quieten
 
         options = make_parser().parse_args(arguments)
+        check_json_name(options.json)
         quieten()
         warnings.showwarning = _show_warning  # type: ignore[assignment]
-        with ProgressBar() as progress:
+        with ProgressBar(options.resumes) as progress:
             report = options.run(options, progress)
         print_report(report, options.json, options.table)
         sys.stdout.flush()

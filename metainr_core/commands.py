@@ -51,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     def command(name: str, run: Callable[..., dict[str, Any]], text: str) -> Any:
         made = commands.add_parser(name, help=text, description=text)
-        made.set_defaults(run=run, table=step_rows)
+        made.set_defaults(run=run, table=step_rows, resumes=False)
         made.add_argument(
             "--json",
             nargs="?",
@@ -62,12 +62,14 @@ def make_parser() -> argparse.ArgumentParser:
         return made
 
     made = command("pretrain", _pretrain, "Learn initial weights from a sparse sample of a series.")
+    made.set_defaults(resumes=True)
     add_series_flags(made)
     made.add_argument("-o", "--output", required=True, metavar="PRIOR.safetensors")
     add_network_flags(made, PretrainConfig)
     add_settings_flags(made, PretrainConfig)
 
     made = command("encode", _encode, "Fit the time steps of a series and store their weights.")
+    made.set_defaults(resumes=True)
     add_series_flags(made)
     made.add_argument("-o", "--output", required=True, metavar="RUN.minr")
     made.add_argument("--prior", metavar="PRIOR.safetensors")
@@ -79,6 +81,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_settings_flags(made, EncodeConfig)
 
     made = command("decode", _decode, "Write an archive's steps as .vti files and a .pvd.")
+    made.set_defaults(resumes=True)
     made.add_argument("archive", metavar="RUN.minr")
     made.add_argument("-o", "--output", required=True, metavar="OUT.pvd")
     made.add_argument("--member", metavar="NAME", help="of an ensemble, which run (see info)")

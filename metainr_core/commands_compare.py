@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import math
 from typing import TYPE_CHECKING, Any
 
 from .errors import SettingsError
 from .flags import add_series_flags, parse_steps, series_from
-from .report import shown_psnr
+from .report import shown_psnr, warn_of_missing
 from .series import Progress, Series, open_series
-from .surfaces import NEITHER
 
 if TYPE_CHECKING:
     from .archive import Archive
@@ -49,11 +47,9 @@ def run(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
 
     if options.backbone and not options.lpips:
         raise SettingsError("--backbone is given, but not --lpips; add it")
-    infinite = [v for v in options.isovalue or () if not math.isfinite(v)]
-    if infinite:
-        raise SettingsError(f"--isovalue is {infinite[0]}; expected finite numbers")
-    reference = series_from(options)
-    other = _reconstruction(options, reference)
+    if options.series.endswith(".minr"):
+        raise SettingsError(f"{options.series} is an archive; name the original series first")
+    reference, other = _pair(options)
     match = Match.of(reference.grid, other.grid, decodes=options.reconstruction.endswith(".minr"))
     perception = None
     if options.lpips:
@@ -76,7 +72,9 @@ def run(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     return {
         "reference": reference.name,
         "reconstruction": options.reconstruction,
-        "array": reference.array,
+        "array": reference.array
+        if reference.array == other.array
+        else f"{reference.array}, of the archive {other.array}",
         "grids": match.text,
         "compared": f"{len(rows)} of {len(reference)} steps",
         "isovalues": isovalues,
@@ -86,14 +84,20 @@ def run(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     }
 
 
-def _reconstruction(options: argparse.Namespace, reference: Series) -> Series | Archive:
-    if options.reconstruction.endswith(".minr"):
-        from .archive import Archive
+def _pair(options: argparse.Namespace) -> tuple[Series, Series | Archive]:
+    """The original and its reconstruction; without --array of the archive's array."""
+    if not options.reconstruction.endswith(".minr"):
+        reference = series_from(options)
+        ignore = options.ignore_nonfinite
+        return reference, open_series(
+            options.reconstruction, reference.array, ignore_nonfinite=ignore
+        )
+    from .archive import Archive
 
-        return Archive.open(options.reconstruction)
-    return open_series(
-        options.reconstruction, reference.array, ignore_nonfinite=options.ignore_nonfinite
-    )
+    archive = Archive.open(options.reconstruction)
+    warn_of_missing(archive)
+    options.array = options.array or archive.array
+    return series_from(options), archive
 
 
 def _means(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -104,7 +108,7 @@ def _means(rows: list[dict[str, Any]]) -> dict[str, float]:
         if all(isinstance(value, float) for value in values):
             means[f"mean_{name}"] = sum(values) / len(values)  # type: ignore[arg-type]
     surfaces = [s for row in rows for s in row["isosurfaces"]]
-    distances = [s["chamfer_voxels"] for s in surfaces if s["note"] != NEITHER]
+    distances = [s["chamfer_voxels"] for s in surfaces if s["chamfer_voxels"] or not s["note"]]
     if distances and None not in distances:
         means["mean_chamfer_voxels"] = sum(distances) / len(distances)
     return means
@@ -121,7 +125,7 @@ def rows_of(report: dict[str, Any]) -> list[dict[str, Any]]:
         for surface in step["isosurfaces"]:
             distance = surface["chamfer_voxels"]
             name = f"chamfer {surface['isovalue']:.4g}"
-            words = {None: "infinite", 0.0: "neither"} if surface["note"] else {}
+            words = {None: "infinite", 0.0: "none"} if surface["note"] else {}
             row[name] = words.get(distance, distance)
         rows.append(row)
     return rows

@@ -14,8 +14,10 @@ from typing import Any
 from .errors import SettingsError
 from .flags import parse_steps
 from .projection import METHODS, Projection, project
+from .report import warn_of_missing
 from .series import Progress
 
+_HEADER = b"step,time,member,"  # of every map
 DESCRIPTION = "Map the steps of an archive by their weights, and select representative ones."
 
 
@@ -60,7 +62,13 @@ def run(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
 
     table = _named(options.output, ".csv")
     picture = _named(options.png, ".png") if options.png else None
+    if options.color != "time" and not picture:
+        raise SettingsError("--color is of the picture, and --png is not given; add it")
+    if options.perplexity and options.method == "pca":
+        raise SettingsError("--perplexity is of t-SNE, and --method is pca; leave one out")
+    _check_map(table)
     archive = Archive.open(options.archive)
+    warn_of_missing(archive)
     steps = parse_steps(options.steps, archive.steps[-1] + 1 if archive.steps else 0)
     # What cannot be shows before the work.
     outline = Projection.outline(archive, steps)
@@ -121,6 +129,17 @@ def _named(name: str, suffix: str) -> Path:
     if path.suffix != suffix:
         raise SettingsError(f"{name}: expected a name that ends in {suffix}")
     return path
+
+
+def _check_map(path: Path) -> None:
+    """Refuses to replace a table that is no map, such as an ensemble's. Raises SettingsError."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_HEADER))
+    except OSError:
+        return  # there is none; what cannot be written is told elsewhere
+    if start != _HEADER:
+        raise SettingsError(f"{path} exists and is no map of metainr project; choose another name")
 
 
 def _csv(columns: dict[str, list[Any]]) -> bytes:

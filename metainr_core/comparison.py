@@ -198,6 +198,8 @@ def compare(
     An archive is decoded at the reference's voxels; another series on another grid is
     interpolated. Raises MetaINRError when nothing is in common, at the first step.
     """
+    if wrong := [v for v in isovalues or () if not np.isfinite(v)]:
+        raise SettingsError(f"isovalue is {wrong[0]}; expected finite numbers")
     match = Match.of(reference.grid, reconstruction.grid, decodes=_is_archive(reconstruction))
     if reference.components != reconstruction.components:
         raise SettingsError(
@@ -243,6 +245,14 @@ def common_steps(reference: Series, reconstruction: Series | Archive) -> dict[in
         other = theirs.get(name, {})
         same = same_times(list(mine.values()), list(other.values()))
         found.update({list(mine)[a]: list(other)[b] for a, b in same.items()})
+    if not set(ours).intersection(theirs):
+        names = (", ".join(f'"{n}"' for n in m if n) or "no member" for m in (ours, theirs))
+        raise SettingsError(
+            "no member is in both: the reference has {}, the reconstruction {}; name series and"
+            " parameters in a data.csv, as the archive was made from, if only in one row".format(
+                *names
+            )
+        )
     if not found:
         raise SettingsError(
             "no time step is in both: the reference has"

@@ -14,7 +14,13 @@ _LOG_INTERVAL = 30.0  # seconds between lines where there is no terminal
 
 
 class ProgressBar:
-    """A progress bar; Ctrl-C asks the work to stop where nothing is lost."""
+    """A progress bar; Ctrl-C asks the work to stop where nothing is lost.
+
+    ``resumes``: whether the same command goes on from what is finished.
+    """
+
+    def __init__(self, resumes: bool = True):
+        self.resumes = resumes
 
     def __enter__(self) -> Progress:
         from tqdm import tqdm
@@ -41,7 +47,8 @@ class ProgressBar:
 
     def _report(self, fraction: float, message: str) -> None:
         if self.interrupted:
-            raise Cancelled("interrupted; what is finished is kept, run the same command again")
+            kept = "; what is finished is kept, run the same command again"
+            raise Cancelled(f"interrupted{kept if self.resumes else ''}")
         if self.bar.disable:
             if time.monotonic() - self.logged >= _LOG_INTERVAL:
                 self.logged = time.monotonic()

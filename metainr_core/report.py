@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import MetaINRWarning
+from .errors import MetaINRWarning, SettingsError
 from .members import is_ensemble, member_of
 from .records import StepRecord, step_names
 from .series import Progress, no_progress
@@ -66,6 +66,13 @@ def warn_of_misses(archive: Archive, steps: Collection[int] | None = None) -> No
         warnings.warn(f"{archive.path}: {text}; {cure}", MetaINRWarning, stacklevel=2)
 
 
+def warn_of_missing(archive: Archive) -> None:
+    """One MetaINRWarning when files of steps are gone that the index names."""
+    if archive.missing:
+        text = f"{archive.path}: the files of {step_names(archive.missing)} are missing"
+        warnings.warn(f"{text}; left out", MetaINRWarning, stacklevel=2)
+
+
 def archive_report(archive: Archive, progress: Progress = no_progress) -> dict[str, Any]:
     """What ``encode`` and ``info`` tell of an archive, JSON-able."""
     records, members = archive.records, archive.members
@@ -118,6 +125,18 @@ def step_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
 def shown_psnr(row: dict[str, Any], exact: bool) -> dict[str, Any]:
     """The row with words for a PSNR that JSON has no number for."""
     return {name: "exact" if value is None and exact else value for name, value in row.items()}
+
+
+def check_json_name(json_file: str | None) -> None:
+    """Before the work: refuses to write a report over data. Raises SettingsError."""
+    if json_file in (None, "-"):
+        return
+    path = Path(str(json_file))
+    if path.suffix != ".json" or path.name == "dataset.json":
+        raise SettingsError(
+            f"--json {json_file}: expected a name that ends in .json, and not dataset.json, which"
+            " is a series"
+        )
 
 
 def print_report(

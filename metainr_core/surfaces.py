@@ -12,8 +12,6 @@ from .extras import extra
 from .grid import Grid
 from .vtk_modules import vtk
 
-NEITHER = "neither reaches it"
-
 
 @dataclass(frozen=True)
 class Surface:
@@ -63,7 +61,22 @@ def isosurface(values: np.ndarray, isovalue: float) -> Surface:
         points = arrays.vtk_to_numpy(found.GetPoints().GetData())
         vertices[:, thick] = points[:, :corners]
     connectivity = arrays.vtk_to_numpy(cells.GetConnectivityArray())
-    return Surface(vertices, connectivity.astype(np.int64).reshape(-1, corners))
+    return _welded(vertices, connectivity.astype(np.int64).reshape(-1, corners))
+
+
+def _welded(vertices: np.ndarray, cells: np.ndarray) -> Surface:
+    """Without what is there more than once: where a voxel has the isovalue itself, all edges that
+    meet there end in a vertex, and cells between those have no size."""
+    at_voxels = np.flatnonzero((vertices == np.round(vertices)).all(axis=1))
+    if not len(at_voxels):
+        return Surface(vertices, cells)
+    _, first, same = np.unique(vertices[at_voxels], axis=0, return_index=True, return_inverse=True)
+    stands_for = np.arange(len(vertices))
+    stands_for[at_voxels] = at_voxels[first][same.ravel()]
+    kept = np.unique(stands_for)
+    cells = np.searchsorted(kept, stands_for[cells])
+    ends = np.sort(cells, axis=1)
+    return Surface(vertices[kept], cells[(np.diff(ends, axis=1) > 0).all(axis=1)])
 
 
 def nearest_distances(vertices: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -151,8 +164,10 @@ class SurfacePair:
             )
             if not len(surface.vertices)
         ]
+        if sum(n > 1 for n in self.grid.dims) < 2:
+            return "a line has no isosurface"
         if len(missing) == 2:
-            return NEITHER
+            return "neither reaches it"
         return f"the {missing[0]} does not reach it" if missing else ""
 
 

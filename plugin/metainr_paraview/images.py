@@ -48,8 +48,8 @@ def grid_of(image: vtkImageData, association: str, name: str = "the input") -> G
 
     if image.GetNumberOfPoints() == 0:
         raise SeriesError(
-            f"{name} is empty: what is before it failed and said why ('not well-formed' means"
-            " appended data, which this VTK cannot read: save the files with inline binary data)"
+            f"{name} is empty: what is before it failed and said why (if 'not well-formed',"
+            " this VTK cannot read appended data: save the files with inline binary data)"
         )
     return image_grid(image, association)
 

@@ -61,8 +61,9 @@ def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
         ("[]", "is no .minr archive"),
         ("{}", "is no .minr archive"),
         ('{"format": "minr"}', "is damaged"),
-        ("[" * 200_000, "is damaged"),
-        ("\xff\xfe", "is damaged"),
+        ('{"a": ' + "[" * 200_000, "is damaged"),
+        ("\xff\xfe", "is no .minr archive"),
+        ("<VTKFile/>", "is no .minr archive"),
     ]:
         path.write_bytes(text.encode("latin-1"))
         with pytest.raises(ArchiveError, match=message) as error:

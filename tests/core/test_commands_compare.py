@@ -81,7 +81,7 @@ def test_the_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "chamfer", "0.2", "chamfer", "9",
     ]  # fmt: skip
     assert [r.split() for r in rows] == [
-        [str(s), str(s), "exact", "exact", "1", "0", "0", "0", "neither"] for s in range(3)
+        [str(s), str(s), "exact", "exact", "1", "0", "0", "0", "none"] for s in range(3)
     ]
 
 
@@ -105,6 +105,34 @@ def test_lpips_that_cannot_be_measured_is_a_text(
     assert out.splitlines()[-1].split()[7] == "-"
 
 
+def test_of_several_arrays_the_archives_is_taken(
+    folder: Path, make_series: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = make_series(steps=3)
+    files = []
+    for step in range(3):
+        image = make_image(both.read(step), both.grid, both.array)
+        other = make_image(both.read(step) + 1, both.grid, "other")
+        image.GetPointData().AddArray(other.GetPointData().GetArray(0))
+        files.append(f"both_{step}.vti")
+        write_image(image, folder / files[-1])
+    write_pvd(folder / "both.pvd", files, both.times)
+    found = run(capsys, "both.pvd", "run.minr")
+    assert found["array"] == "values"
+    assert found["steps"] == run(capsys, "run.pvd", "run.minr")["steps"]
+    forced = run(capsys, "both.pvd", "run.minr", "--array", "other")
+    assert forced["array"] == "other, of the archive values"
+
+
+@pytest.mark.filterwarnings("always::metainr_core.errors.MetaINRWarning")
+def test_missing_files_are_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "run" / "step_000002.safetensors").unlink()
+    assert main(["compare", "run.pvd", "run.minr", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["compared"] == "1 of 3 steps"
+    assert err == "metainr: run.minr: the files of step 2 are missing; left out\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -112,8 +140,15 @@ def test_lpips_that_cannot_be_measured_is_a_text(
         (["run.pvd", "none.pvd"], "none.pvd cannot be read: No such file or directory"),
         (["run.pvd", "run.minr", "--steps", "1"], "step 1 is not in both; in both are steps 0, 2"),
         (["run.pvd", "run.minr", "--isovalue", "x"], "argument --isovalue: invalid float value"),
-        (["run.pvd", "run.minr", "--isovalue", "nan"], "--isovalue is nan; expected finite"),
+        (["run.pvd", "run.minr", "--isovalue", "nan"], "isovalue is nan; expected finite"),
         (["run.pvd", "run.minr", "--backbone", "a.pth"], "--backbone is given, but not --lpips"),
+        (["run.minr", "run.pvd"], "run.minr is an archive; name the original series first"),
+        (
+            ["run.pvd", "run.minr", "--json", "run.minr"],
+            "run.minr: expected a name that ends in .js",
+        ),
+        (["run.pvd", "run.minr", "--json", "dataset.json"], "dataset.json: expected a name that"),
+        (["run.pvd", "run.minr", "--array", "lost"], 'no array "lost"; its arrays: values (point)'),
         (["run.pvd"], "the following arguments are required: RUN.minr|OTHER_SERIES"),
     ],
 )

@@ -153,3 +153,28 @@ def test_bad_input_is_one_line(
     assert captured.err.startswith("metainr: error: ")
     assert captured.err.count("\n") == 1
     assert sorted(folder.rglob("*")) == before
+
+
+def test_only_maps_are_replaced(folder: Path, capsys: Capture) -> None:
+    (folder / "data.csv").write_text("Re,FILE\n160,a.pvd\n")
+    assert main(["project", "run.minr", "-o", "data.csv"]) == 2
+    assert "data.csv exists and is no map of metainr project" in capsys.readouterr().err
+    assert (folder / "data.csv").read_text() == "Re,FILE\n160,a.pvd\n"
+    for steps in ("0:6", "0:8"):
+        run(capsys, "run.minr", "-o", "map.csv", "--steps", steps)
+    assert len(table("map.csv")) == 8
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--color", "Re"], "--color is of the picture, and --png is not given"),
+        (["--method", "pca", "--perplexity", "3"], "--perplexity is of t-SNE, and --method is pca"),
+    ],
+)
+def test_flags_that_would_do_nothing(
+    folder: Path, capsys: Capture, flags: list[str], message: str
+) -> None:
+    assert main(["project", "both.minr", "-o", "map.csv", *flags]) == 2
+    assert message in capsys.readouterr().err
+    assert not (folder / "map.csv").exists()

@@ -25,6 +25,7 @@ from metainr_core.comparison import (
 )
 from metainr_core.config import EncodeConfig
 from metainr_core.encoding import encode
+from metainr_core.ensemble import EnsembleSeries, Run
 from metainr_core.errors import Cancelled, MetaINRError, SettingsError
 from metainr_core.grid import Grid
 from metainr_core.metrics import Errors
@@ -187,6 +188,15 @@ def test_steps_are_matched_by_time(make_series: Any) -> None:
         common_steps(reference, make_series(steps=1, times=[5.0]))
     with pytest.raises(SettingsError, match="step 2 is not in both; in both are steps 1, 3"):
         list(compare(reference, other, steps=[2]))
+
+
+def test_members_are_matched_by_name(make_series: Any) -> None:
+    one, two = make_series(steps=2), make_series(steps=3, phase=1.0)
+    both = EnsembleSeries([Run("a", one), Run("b", two)])
+    assert common_steps(both, EnsembleSeries([Run("b", two)])) == {2: 0, 3: 1, 4: 2}
+    assert [row.member for row in compare(both, both, steps=[1, 2])] == ["a", "b"]
+    with pytest.raises(SettingsError, match=r'has no member, the reconstruction "a", "b"; name'):
+        common_steps(two, both)
 
 
 def test_components_must_agree(make_series: Any) -> None:

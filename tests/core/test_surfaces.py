@@ -13,7 +13,7 @@ pytest.importorskip("scipy")
 from metainr_core import surfaces
 from metainr_core.errors import MetaINRError
 from metainr_core.grid import Grid
-from metainr_core.surfaces import NEITHER, SurfacePair, isosurface, nearest_distances
+from metainr_core.surfaces import SurfacePair, isosurface, nearest_distances
 
 
 def ball(
@@ -37,6 +37,22 @@ def test_vertices_lie_on_the_sphere() -> None:
     # Closed, of triangles, each vertex once: Euler's formula of a sphere.
     assert len(found.vertices) - found.triangles // 2 == 2
     assert len(np.unique(found.vertices, axis=0)) == len(found.vertices)
+
+
+def test_voxels_that_have_the_isovalue_itself() -> None:
+    """As in whole numbers: the edges that meet there have one vertex, and no cell is a point."""
+    values = np.rint(20 * ball((21, 21, 21), 7.3) / 7).astype(np.float32)
+    found = isosurface(values, 0.0)
+    assert np.any(values == 0)
+    assert len(np.unique(found.vertices, axis=0)) == len(found.vertices)
+    assert set(found.cells.ravel()) == set(range(len(found.vertices)))
+    corners = found.vertices[found.cells]
+    areas = np.linalg.norm(np.cross(*(corners[:, i] - corners[:, 0] for i in (1, 2))), axis=1)
+    assert areas.min() > 0
+    # Beside the value nothing coincides, and the surface is nearly the same.
+    beside = isosurface(values, 1e-3)
+    gap = nearest_distances(found.vertices, beside.vertices).max()
+    assert gap < 0.02
 
 
 def test_two_spheres_are_their_radii_apart() -> None:
@@ -116,6 +132,8 @@ def test_a_plane_has_curves(axis: int) -> None:
 def test_less_than_a_plane_has_none(shape: tuple[int, int, int]) -> None:
     values = np.linspace(0, 1, math.prod(shape), dtype=np.float32).reshape(shape)
     assert len(isosurface(values, 0.5).vertices) == 0
+    pair = SurfacePair.of(values, values, Grid(shape[::-1]), 0.5)
+    assert pair.note == "a line has no isosurface"
 
 
 def test_an_isovalue_that_is_not_reached_has_an_answer() -> None:
@@ -129,7 +147,7 @@ def test_an_isovalue_that_is_not_reached_has_an_answer() -> None:
     other = SurfacePair.of(volume + 50, volume, grid, 0.0)
     assert (other.note, other.chamfer) == ("the reference does not reach it", math.inf)
     none = SurfacePair.of(volume, volume, grid, 99.0)
-    assert (none.note, none.chamfer, none.hausdorff_voxels) == (NEITHER, 0.0, 0.0)
+    assert (none.note, none.chamfer, none.hausdorff_voxels) == ("neither reaches it", 0.0, 0.0)
 
 
 def test_nearest_of_nothing() -> None:
