@@ -51,11 +51,11 @@ def _run(arguments: list[str]) -> int:
 
         from .commands import make_parser
         from .progress_bar import ProgressBar
-        from .report import check_json_name, print_report
+        from .report import check_json_file, print_report
         from .vtk_modules import quieten
 
         options = make_parser().parse_args(arguments)
-        check_json_name(options.json)
+        check_json_file(options.json)
         quieten()
         warnings.showwarning = _show_warning  # type: ignore[assignment]
         with ProgressBar(options.resumes) as progress:

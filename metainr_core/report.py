@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -127,15 +128,14 @@ def shown_psnr(row: dict[str, Any], exact: bool) -> dict[str, Any]:
     return {name: "exact" if value is None and exact else value for name, value in row.items()}
 
 
-def check_json_name(json_file: str | None) -> None:
-    """Before the work: refuses to write a report over data. Raises SettingsError."""
-    if json_file in (None, "-"):
+def check_json_file(json_file: str | None) -> None:
+    """Before the work: refuses to replace what is no report. Raises SettingsError."""
+    if json_file in (None, "-") or not os.path.lexists(path := Path(str(json_file))):
         return
-    path = Path(str(json_file))
-    if path.suffix != ".json" or path.name == "dataset.json":
+    data = path.suffix == ".minr" or path.name == "dataset.json"
+    if data or not path.is_file() or path.read_bytes()[:1] != b"{":
         raise SettingsError(
-            f"--json {json_file}: expected a name that ends in .json, and not dataset.json, which"
-            " is a series"
+            f"--json {json_file}: it exists and is no report of metainr; choose another name"
         )
 
 
