@@ -55,7 +55,8 @@ def _run(arguments: list[str]) -> int:
         from .vtk_modules import quieten
 
         options = make_parser().parse_args(arguments)
-        check_json_file(options.json)
+        outputs = [getattr(options, name, None) for name in ("output", "png")]
+        check_json_file(options.json, [name for name in outputs if name])
         quieten()
         warnings.showwarning = _show_warning  # type: ignore[assignment]
         with ProgressBar(options.resumes) as progress:

@@ -128,9 +128,15 @@ def shown_psnr(row: dict[str, Any], exact: bool) -> dict[str, Any]:
     return {name: "exact" if value is None and exact else value for name, value in row.items()}
 
 
-def check_json_file(json_file: str | None) -> None:
-    """Before the work: refuses to replace what is no report. Raises SettingsError."""
-    if json_file in (None, "-") or not os.path.lexists(path := Path(str(json_file))):
+def check_json_file(json_file: str | None, outputs: Collection[str]) -> None:
+    """Before the work: refuses to replace what is no report, or one of the command's other
+    ``outputs``. Raises SettingsError."""
+    if json_file in (None, "-"):
+        return
+    path = Path(str(json_file))
+    if path.absolute() in [Path(name).absolute() for name in outputs]:
+        raise SettingsError(f"--json {json_file}: the results go there too; choose another name")
+    if not os.path.lexists(path):
         return
     data = path.suffix == ".minr" or path.name == "dataset.json"
     if data or not path.is_file() or path.read_bytes()[:1] != b"{":

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from metainr_core import figures
+from metainr_core.errors import MetaINRError
+from metainr_core.extras import extra
 
 from .ratios import points
 
@@ -32,15 +35,9 @@ _STYLES = {
 def new_figure(size: tuple[float, float], dpi: int) -> tuple[Any, Any] | None:
     """A figure of ``size`` inches and matplotlib's ticker; None where there is no matplotlib."""
     try:
-        # By name: ParaView brings it or not, and type checkers differ on what it is.
-        figure_module = importlib.import_module("matplotlib.figure")
-        canvas_module = importlib.import_module("matplotlib.backends.backend_agg")
-        ticker = importlib.import_module("matplotlib.ticker")
-    except ImportError:
+        return figures.new_figure(size, dpi), extra("matplotlib.ticker", "a plot")
+    except MetaINRError:
         return None
-    figure = figure_module.Figure(figsize=size, dpi=dpi)
-    canvas_module.FigureCanvasAgg(figure)
-    return figure, ticker
 
 
 def draw(file: Path, name: str, curves: Sequence[dict[str, Any]]) -> bool:

@@ -165,6 +165,14 @@ def test_only_maps_are_replaced(folder: Path, capsys: Capture) -> None:
     assert len(table("map.csv")) == 8
 
 
+@pytest.mark.parametrize("name", ["map.csv", "./map.csv", "map.png"])
+def test_a_report_goes_elsewhere(folder: Path, capsys: Capture, name: str) -> None:
+    outputs = ["-o", "map.csv", "--png", "map.png"]
+    assert main(["project", "run.minr", *outputs, "--json", name]) == 2
+    assert f"--json {name}: the results go there too" in capsys.readouterr().err
+    assert not list(folder.glob("map.*"))
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
