@@ -97,7 +97,7 @@ class Application:
         script = self.folder / "events.xml"
         script.write_text(f'<?xml version="1.0" ?><pqevents>{"".join(self._events)}</pqevents>')
         metainr = Path(sys.executable).with_name("metainr")
-        command = [metainr, "paraview", "--dr", f"--test-script={script}", "--exit"]
+        command = [str(metainr), "paraview", "--dr", f"--test-script={script}", "--exit"]
         if self.url is not None:
             command.append(f"--server-url={self.url}")
         with display() as screen:
