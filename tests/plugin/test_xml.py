@@ -19,7 +19,37 @@ pytest.importorskip("vtkmodules")
 from metainr_paraview.properties import is_set, property_name
 
 XML = Path(__file__).parents[2] / "xml" / "MetaINR.xml"
-PROXIES = {p.get("name", ""): p for p in ElementTree.parse(XML).getroot().iter("SourceProxy")}
+ROOT = ElementTree.parse(XML).getroot()
+BASES = "internal_metainr"
+
+
+def resolved(proxy: ElementTree.Element) -> ElementTree.Element:
+    """The proxy with what it inherits, merged as ParaView's definition manager does it."""
+    base_name = proxy.get("base_proxyname")
+    if base_name is None:
+        return proxy
+    assert proxy.get("base_proxygroup") == BASES
+    named = ROOT.find(f"ProxyGroup[@name='{BASES}']/SourceProxy[@name='{base_name}']")
+    assert named is not None, f"no {base_name} in {BASES}"
+    base = resolved(named)
+    whole = ElementTree.Element(proxy.tag, {**base.attrib, **proxy.attrib})
+    whole.extend(child for child in base if child.tag != "Documentation")
+    for child in proxy:
+        same = whole.find(f"{child.tag}[@name='{child.get('name')}']")
+        if same is None:
+            whole.append(child)
+        else:
+            assert child.get("override") == "1", f"{child.get('name')} is also the base's"
+            whole[list(whole).index(same)] = child
+    return whole
+
+
+PROXIES = {
+    proxy.get("name", ""): resolved(proxy)
+    for group in ROOT.iterfind("ProxyGroup")
+    if group.get("name") != BASES
+    for proxy in group.iterfind("SourceProxy")
+}
 STAGES = {"MetaINRPretrain": PretrainConfig, "MetaINREncode": EncodeConfig}
 # Not passed to the filter classes by their own setters.
 VTK_COMMANDS = {"SetInputConnection", "SetInputArrayToProcess", "Modified"}
