@@ -194,7 +194,9 @@ class Archive:
         entries = [f"{_json(name)}: {_json(value)}" for name, value in index.items()]
         steps = ",\n  ".join(rows)
         text = "{\n " + ",\n ".join([*entries, f'"steps": [\n  {steps}\n ]']) + "\n}\n"
-        write_atomically(self.path, text.encode())
+        # A finished archive in a folder that is for reading only stays usable.
+        if not (self.path.exists() and self.path.read_bytes() == text.encode()):
+            write_atomically(self.path, text.encode())
         self._index_written = time.monotonic()
 
     # Reading
