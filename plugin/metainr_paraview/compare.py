@@ -13,7 +13,7 @@ from metainr_core.errors import Cancelled, SettingsError
 from .comparing import FIGURES, Figures, PipelinePair
 from .filter import Progress
 from .geometry import fill_surface
-from .images import announce_grid, selected_array
+from .images import announce_grid, array_choice
 from .moments import Moment, moments, nearest
 from .pair import PairFilter
 from .properties import properties
@@ -85,9 +85,6 @@ class MetaINRCompare(PairFilter):
     def _pair(self, inputs: tuple[Upstream, Upstream], shown: Moment) -> Iterator[PipelinePair]:
         ignore = bool(self.values["IgnoreNonfinite"])
 
-        def chosen(image: vtkImageData) -> tuple[str, str]:
-            return selected_array(self, image)
-
         def matching(image: vtkImageData) -> tuple[str, str]:
             from metainr_core.vti import image_arrays
 
@@ -98,10 +95,10 @@ class MetaINRCompare(PairFilter):
 
         with (
             PipelineSeries.opened(
-                self, inputs[0], array=chosen, first=shown.first, ignore_nonfinite=ignore
+                inputs[0], array_choice(self), first=shown.first, ignore_nonfinite=ignore
             ) as reference,
             PipelineSeries.opened(
-                self, inputs[1], array=matching, first=shown.second, ignore_nonfinite=ignore
+                inputs[1], matching, first=shown.second, ignore_nonfinite=ignore
             ) as reconstruction,
         ):
             yield PipelinePair(reference, reconstruction)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from metainr_core.config import EncodeConfig
-from metainr_core.errors import Cancelled, SettingsError
+from metainr_core.errors import SettingsError
 from metainr_core.report import warn_of_misses
+from metainr_core.series import Progress as CoreProgress
 
-from .filter import Progress, TableFilter, stamp
+from .background import Job, LongFilter
+from .filter import stamp
+from .images import array_choice
 from .properties import NETWORK, PRESET, properties, settings
-from .series import PipelineSeries
+from .series import Here, PipelineSeries, Upstream
 from .tables import add_field_text, fill_table
 
 ARCHIVE_ARRAY = "minr_archive"
@@ -27,7 +30,7 @@ COLUMNS = {
     Selection=PRESET, Adapt=PRESET, WeightDecay=-1.0, Precision=PRESET, Device="auto", Seed=0,
     IgnoreNonfinite=0, Overwrite=0,
 )  # fmt: skip
-class MetaINREncode(TableFilter):
+class MetaINREncode(LongFilter):
     """One row per encoded time step; the weights are in ``ArchiveFile``.
 
     Field data: ``minr_archive``, the path, from which Meta-INR Decode reads.
@@ -35,34 +38,55 @@ class MetaINREncode(TableFilter):
 
     label = "Meta-INR Encode"
 
-    def run(self, inInfo: Any, output: Any, progress: Progress) -> None:
-        from metainr_core import Archive, encode
+    def job(self) -> Job:
+        return _Encoding(self)
 
-        path = self.values["ArchiveFile"]
-        if not path:
+
+class _Encoding(Job):
+    """Fitting into ``ArchiveFile``, with the settings that the filter has now."""
+
+    def __init__(self, algorithm: MetaINREncode):
+        self.values = dict(algorithm.values)
+        self.path = self.values["ArchiveFile"]
+        if not self.path:
             raise SettingsError("ArchiveFile is empty; name the .minr file to write")
+        self.upstream, self.array = Upstream(algorithm), array_choice(algorithm)
+        self.before = stamp(self.path)
+        self.steps = 0
+
+    def run(self, progress: CoreProgress, here: Here) -> None:
+        from metainr_core import encode
+
+        self.upstream.here = here
         prior = self._prior()
         ignore = bool(self.values["IgnoreNonfinite"])
-        with PipelineSeries.opened(self, ignore_nonfinite=ignore) as series:
+        opened = PipelineSeries.opened(self.upstream, self.array, ignore_nonfinite=ignore)
+        with opened as series:
             base = prior.siren_config if prior else None
             config = settings(self.values, EncodeConfig, series, base)
             overwrite = bool(self.values["Overwrite"])
-            before = stamp(path)
-            try:
-                archive = encode(
-                    series, path, prior=prior, config=config, overwrite=overwrite,
-                    progress=progress,
-                )  # fmt: skip
-            except Cancelled:
-                if stamp(path) == before:
-                    raise
-                archive = Archive.open(path)
-                done = f"{len(archive.steps)} of {len(series)} steps"
-                self.report(f"stopped; {path} keeps {done}; Run Again continues", "Warning")
-            else:
-                warn_of_misses(archive)
-        fill_table(output, COLUMNS, archive.records)
-        add_field_text(output, ARCHIVE_ARRAY, path)
+            self.steps = len(series)
+            archive = encode(
+                series, self.path, prior=prior, config=config, overwrite=overwrite,
+                progress=progress,
+            )  # fmt: skip
+        self.before = None
+        warn_of_misses(archive)
+
+    def show(self, output: Any) -> None:
+        from metainr_core import Archive
+
+        if stamp(self.path) == self.before:
+            return  # another series, or none at all
+        fill_table(output, COLUMNS, Archive.open(self.path).records)
+        add_field_text(output, ARCHIVE_ARRAY, self.path)
+
+    def kept(self) -> str:
+        from metainr_core import Archive
+
+        if stamp(self.path) == self.before:
+            return ""
+        return f"{self.path} keeps {len(Archive.open(self.path).steps)} of {self.steps} steps"
 
     def _prior(self) -> Any:
         """The prior to start from; None with random weights."""

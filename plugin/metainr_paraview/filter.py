@@ -21,7 +21,7 @@ from .properties import in_property_names
 from .tables import add_field_text
 
 ERROR_ARRAY = "minr_error"
-_PROGRESS_INTERVAL = 0.1  # seconds
+PROGRESS_INTERVAL = 0.1  # seconds
 
 
 class MetaINRFilter(VTKPythonAlgorithmBase):
@@ -129,7 +129,7 @@ class Progress:
 
     def __call__(self, fraction: float, message: str) -> None:
         now = time.monotonic()
-        if fraction >= 1 or now - self._shown > _PROGRESS_INTERVAL:
+        if fraction >= 1 or now - self._shown > PROGRESS_INTERVAL:
             self._shown = now
             self._algorithm.SetProgressText(message)
             self._algorithm.UpdateProgress(min(max(fraction, 0.0), 1.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from vtkmodules.vtkCommonDataModel import vtkDataObject, vtkImageData
@@ -10,6 +11,9 @@ from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline
 from metainr_core.errors import SeriesError
 from metainr_core.grid import Grid
 
+ArrayChoice = Callable[[vtkImageData], tuple[str, str]]
+"""Association and name of the array to read, of the image that has it."""
+
 EMPTY_EXTENT = (0, -1, 0, -1, 0, -1)
 ASSOCIATIONS = {
     vtkDataObject.FIELD_ASSOCIATION_POINTS: "point",
@@ -17,22 +21,27 @@ ASSOCIATIONS = {
 }
 
 
-def selected_array(algorithm: Any, image: vtkImageData) -> tuple[str, str]:
-    """Association and name of the array that the property ``Scalars`` chooses.
+def array_choice(algorithm: Any) -> ArrayChoice:
+    """What the property ``Scalars`` chooses now; the result does not refer to the algorithm.
 
-    While it chooses no point or cell array, the only one of ``image``: before its input is read,
+    While it chooses no point or cell array, the only one of an image: before its input is read,
     ParaView cannot offer any, or offers a script one of its active source.
     """
-    from metainr_core.vti import image_arrays
-
     association = array_association(algorithm)
-    if association:
-        return association, algorithm.GetInputArrayInformation(0).Get(vtkDataObject.FIELD_NAME())
-    arrays = image_arrays(image)
-    if len(arrays) == 1:
-        return arrays[0]
-    names = ", ".join(f"{name} ({association})" for association, name in arrays) or "none"
-    raise SeriesError(f"Scalars is empty; choose a point or cell array; there are: {names}")
+    name = algorithm.GetInputArrayInformation(0).Get(vtkDataObject.FIELD_NAME())
+
+    def choose(image: vtkImageData) -> tuple[str, str]:
+        from metainr_core.vti import image_arrays
+
+        if association:
+            return association, name
+        arrays = image_arrays(image)
+        if len(arrays) == 1:
+            return arrays[0]
+        names = ", ".join(f"{name} ({association})" for association, name in arrays) or "none"
+        raise SeriesError(f"Scalars is empty; choose a point or cell array; there are: {names}")
+
+    return choose
 
 
 def array_association(algorithm: Any) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from metainr_core.config import PretrainConfig
-from metainr_core.errors import Cancelled, SettingsError
+from metainr_core.errors import SettingsError
+from metainr_core.series import Progress as CoreProgress
 
-from .filter import Progress, TableFilter, stamp
+from .background import Job, LongFilter
+from .filter import stamp
+from .images import array_choice
 from .properties import NETWORK, PRESET, properties, settings
-from .series import PipelineSeries
+from .series import Here, PipelineSeries, Upstream
 from .tables import add_field_text, add_field_value, fill_table
 
 PRIOR_ARRAY = "minr_prior"
@@ -22,7 +25,7 @@ COLUMNS = {"round": int, "loss_before": float, "loss_after": float, "seconds": f
     Optimizer=PRESET, LearningRate=-1.0, InnerFloor=-1.0, WeightDecay=-1.0, OuterLearningRate=-1.0,
     Precision=PRESET, Device="auto", Seed=0, IgnoreNonfinite=0,
 )  # fmt: skip
-class MetaINRPretrain(TableFilter):
+class MetaINRPretrain(LongFilter):
     """One row per round of pretraining; the prior is in ``PriorFile``.
 
     Field data: ``minr_prior`` (path), ``voxel_share`` (of the series' voxels that were read).
@@ -30,24 +33,47 @@ class MetaINRPretrain(TableFilter):
 
     label = "Meta-INR Pretrain"
 
-    def run(self, inInfo: Any, output: Any, progress: Progress) -> None:
-        from metainr_core import Prior, pretrain
+    def job(self) -> Job:
+        return _Pretraining(self)
 
-        path = self.values["PriorFile"]
-        if not path:
+
+class _Pretraining(Job):
+    """Training into ``PriorFile``, with the settings that the filter has now."""
+
+    def __init__(self, algorithm: MetaINRPretrain):
+        self.values = dict(algorithm.values)
+        self.path = self.values["PriorFile"]
+        if not self.path:
             raise SettingsError("PriorFile is empty; name the .safetensors file to write")
+        self.upstream, self.array = Upstream(algorithm), array_choice(algorithm)
+        self.before = stamp(self.path)
+        self.rounds = 0
+
+    def run(self, progress: CoreProgress, here: Here) -> None:
+        from metainr_core import pretrain
+
+        self.upstream.here = here
         ignore = bool(self.values["IgnoreNonfinite"])
-        with PipelineSeries.opened(self, ignore_nonfinite=ignore) as series:
+        opened = PipelineSeries.opened(self.upstream, self.array, ignore_nonfinite=ignore)
+        with opened as series:
             config = settings(self.values, PretrainConfig, series)
-            before = stamp(path)
-            try:
-                prior = pretrain(series, config, path, progress=progress)
-            except Cancelled:
-                if stamp(path) == before:
-                    raise
-                prior = Prior.load(path)
-                done = f"{len(prior.history)} of {config.outer_steps} rounds"
-                self.report(f"stopped; {path} keeps {done}; Run Again continues", "Warning")
+            self.rounds = config.outer_steps
+            pretrain(series, config, self.path, progress=progress)
+        self.before = None
+
+    def show(self, output: Any) -> None:
+        from metainr_core import Prior
+
+        if stamp(self.path) == self.before:
+            return  # of other data or settings, or none at all
+        prior = Prior.load(self.path)
         fill_table(output, COLUMNS, prior.history)
-        add_field_text(output, PRIOR_ARRAY, path)
+        add_field_text(output, PRIOR_ARRAY, self.path)
         add_field_value(output, "voxel_share", prior.voxel_share)
+
+    def kept(self) -> str:
+        from metainr_core import Prior
+
+        if stamp(self.path) == self.before:
+            return ""
+        return f"{self.path} keeps {len(Prior.load(self.path).history)} of {self.rounds} rounds"

@@ -14,10 +14,10 @@ from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline
 from metainr_core.errors import MetaINRError, SeriesError
 from metainr_core.series import Series, check_grid
 
-from .images import grid_of, selected_array
+from .images import ArrayChoice, grid_of
 
-ArrayChoice = Callable[[vtkImageData], tuple[str, str]]
-"""Association and name of the array to read, of the image that has it."""
+Here = Callable[[Callable[[], Any]], Any]
+"""Runs a function in the thread that may touch VTK, and returns what it returns."""
 
 _UPDATE_TIME = vtkStreamingDemandDrivenPipeline.UPDATE_TIME_STEP()
 
@@ -26,11 +26,13 @@ class Upstream:
     """What is connected to an input port of an algorithm, updated to any time.
 
     An algorithm may do that while it executes: everything upstream has finished by then.
-    ``steps``: its times, none when it does not depend on time. ``name``: for messages.
+    ``steps``: its times, none when it does not depend on time. ``name``: for messages. ``here``:
+    where it is updated, for callers in another thread.
     """
 
     def __init__(self, algorithm: Any, port: int = 0, name: str = "the input"):
         self.name = name
+        self.here: Here = lambda call: call()
         connection = algorithm.GetInputConnection(port, 0)
         self._producer, self._port = connection.GetProducer(), connection.GetIndex()
         self._info = self._producer.GetOutputInformation(self._port)
@@ -39,7 +41,7 @@ class Upstream:
 
     def image(self, time: float | None) -> vtkImageData:
         """The input at a time (None: at no special one). Raises SeriesError."""
-        if not self._update(time):
+        if not self.here(lambda: self._update(time)):
             raise SeriesError(f"{self.name} cannot be read; see the messages of what is before it")
         image = self._producer.GetOutputDataObject(self._port)
         if not isinstance(image, vtkImageData):
@@ -53,7 +55,7 @@ class Upstream:
 
     def restore(self) -> None:
         """Brings the input back to the time that was asked for before."""
-        self._update(self.requested)
+        self.here(lambda: self._update(self.requested))
 
     def _update(self, time: float | None) -> bool:
         request = vtkInformation()
@@ -96,23 +98,19 @@ class PipelineSeries(Series):
     @contextmanager
     def opened(
         cls,
-        algorithm: Any,
-        upstream: Upstream | None = None,
+        upstream: Upstream,
+        array: ArrayChoice,
         *,
-        array: ArrayChoice | None = None,
         first: int = 0,
         ignore_nonfinite: bool = False,
     ) -> Iterator[PipelineSeries]:
-        """The series of an input of ``algorithm``, to be used while it executes.
+        """The series of an input, to be used while the algorithm that it is connected to executes.
 
-        ``upstream``: None is what is connected to the first port. ``array``: None is the choice
-        of the property ``Scalars``. ``first``: the step whose grid all others have to have.
-        Afterwards the input is again as it was. Raises SeriesError.
+        ``first``: the step whose grid all others have to have. Afterwards the input is again as it
+        was. Raises SeriesError.
         """
-        upstream = upstream or Upstream(algorithm)
         try:
-            choice = array or (lambda image: selected_array(algorithm, image))
-            yield cls(upstream, choice, first, ignore_nonfinite)
+            yield cls(upstream, array, first, ignore_nonfinite)
         finally:
             upstream.restore()
 

@@ -119,7 +119,7 @@ other = simple.MetaINREncode(
     **settings["encode"],
 )  # fmt: skip
 algorithm = other.GetClientSideObject()
-sys.modules["metainr_paraview.filter"].__dict__["_PROGRESS_INTERVAL"] = 0
+sys.modules["metainr_paraview.filter"].__dict__["PROGRESS_INTERVAL"] = 0
 # However many cores there are.
 sys.modules["metainr_core.step_encoder"].__dict__["StepEncoder"].steps_at_once = lambda self: 1
 

@@ -72,7 +72,7 @@ def test_the_same_again_fits_nothing(
 def test_a_stop_keeps_finished_steps_and_the_next_run_continues(
     lab: Any, tmp_path: Path, prior_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(filter_module, "_PROGRESS_INTERVAL", 0)
+    monkeypatch.setattr(filter_module, "PROGRESS_INTERVAL", 0)
     # However many cores there are.
     monkeypatch.setattr(StepEncoder, "steps_at_once", lambda self: 1)
     algorithm = make(lab, tmp_path / "run.minr", prior_file)

@@ -188,7 +188,7 @@ def test_a_stop_keeps_what_is_compared(lab: Any, inputs: tuple[Any, Any],
                                        monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     from metainr_paraview import filter as filter_module
 
-    monkeypatch.setattr(filter_module, "_PROGRESS_INTERVAL", 0)
+    monkeypatch.setattr(filter_module, "PROGRESS_INTERVAL", 0)
     algorithm = make(*inputs, TimeSteps="all")
     messages = lab.messages(algorithm)
 

@@ -81,7 +81,7 @@ def test_a_stop_keeps_the_rounds_and_the_next_run_continues(
     lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Shown texts are thinned out; here every one has to be seen.
-    monkeypatch.setattr(filter_module, "_PROGRESS_INTERVAL", 0)
+    monkeypatch.setattr(filter_module, "PROGRESS_INTERVAL", 0)
     path, reference = tmp_path / "prior.safetensors", tmp_path / "reference.safetensors"
     algorithm = make(lab, path, OuterSteps=6)
     observer = stop_at(algorithm, "pretrain")

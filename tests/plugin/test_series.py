@@ -14,7 +14,8 @@ from metainr_core.grid import Grid
 
 pytest.importorskip("vtkmodules")
 from metainr_paraview.filter import TableFilter
-from metainr_paraview.series import PipelineSeries
+from metainr_paraview.images import array_choice
+from metainr_paraview.series import PipelineSeries, Upstream
 
 
 class Probe(TableFilter):
@@ -26,7 +27,7 @@ class Probe(TableFilter):
         self.result: Any = None
 
     def run(self, inInfo: Any, output: Any, progress: Any) -> None:
-        with PipelineSeries.opened(self) as series:
+        with PipelineSeries.opened(Upstream(self), array_choice(self)) as series:
             self.result = self.use(series)
 
 

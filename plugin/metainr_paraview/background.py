@@ -1,0 +1,201 @@
+"""Long work in slices, so that ParaView's window stays usable while it goes on.
+
+ParaView 5.11 runs filters in the thread of its window and its abort button never gets enabled. But
+it asks sources with the hint ``LiveSource``, ten times a second, whether they need an update
+(``GetNeedsUpdate``), on the server as well; scripts do not. So a filter that was asked works for
+half a second, shows what is finished, and goes on when it is asked again. In between people turn
+the volume, and press Stop. A filter that nobody asks, in pvpython, works until it is done.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from metainr_core.errors import Cancelled
+
+from .filter import PROGRESS_INTERVAL, Progress, TableFilter
+from .series import Here
+
+_FIRST_SLICE = 1.0  # seconds: what takes no longer is simply there after Apply
+_SLICE = 0.5
+
+
+class Job:
+    """What a long filter does, with its settings when it started.
+
+    It must not refer to the filter, which may be deleted meanwhile.
+    """
+
+    def run(self, progress: Callable[[float, str], None], here: Here) -> None:
+        """Does all of it, in another thread; what touches VTK goes through ``here(function)``.
+        Raises MetaINRError, also Cancelled when ``progress`` did."""
+        raise NotImplementedError
+
+    def show(self, output: Any) -> None:
+        """Fills the table with what is finished."""
+        raise NotImplementedError
+
+    def kept(self) -> str:
+        """What a stop keeps, for a message; empty if that is nothing."""
+        raise NotImplementedError
+
+
+class LongFilter(TableFilter):
+    """A table filter that works in slices in ParaView's window. Subclasses write ``job``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._work: _Work | None = None
+        self._asked = False
+        self._waits = False
+        self._time = 0
+        self._warned: list[Warning | str] = []
+
+    def job(self) -> Job:
+        """The work to do now. Raises MetaINRError."""
+        raise NotImplementedError
+
+    def GetNeedsUpdate(self) -> bool:
+        """ParaView's window asks; True makes it update and draw this filter."""
+        self._asked = True
+        if self._work is None or self.GetMTime() != self._time:
+            return False  # idle, or new settings are on their way
+        again = self._waits
+        self.Modified()
+        self._time = self.GetMTime()
+        self._waits = True
+        if again:  # no view shows the output, so nothing came of the last True
+            self.Update()
+        return True
+
+    def Stop(self) -> None:
+        """Ends the work where nothing is lost."""
+        if self._work is not None:
+            self._work.cancelled = True
+
+    def RequestData(self, request: Any, inInfo: Any, outInfo: Any) -> int:
+        if self._work is not None and self.GetMTime() != self._time:
+            self._work.end()
+            self._work = None
+        result = super().RequestData(request, inInfo, outInfo)
+        self._waits = False
+        self._time = self.GetMTime()
+        return result
+
+    def run(self, inInfo: Any, output: Any, progress: Progress) -> None:
+        job = self._work.job if self._work else self.job()
+        try:
+            self._do(job, progress)
+        except Cancelled:
+            kept = job.kept()
+            if not kept:
+                raise
+            self.report(f"stopped; {kept}; Run Again continues", "Warning")
+        finally:
+            warned, self._warned = self._warned, []
+            for message in warned:
+                super()._show_warning(message)
+        job.show(output)
+
+    def _do(self, job: Job, progress: Progress) -> None:
+        """All of the work, or the next slice of it."""
+        if not self._asked:
+            job.run(progress, lambda call: call())
+            return
+        seconds = _SLICE
+        if self._work is None:
+            seconds, self._work = _FIRST_SLICE, _Work(job)
+            weakref.finalize(self, _Work.end, self._work)
+        finished = True
+        try:
+            finished = self._work.go_on(progress, seconds)
+        finally:
+            if finished:
+                self._work = None
+
+    def _show_warning(self, message: Warning | str, *where: Any) -> None:
+        self._warned.append(message)  # the other thread must not touch VTK
+
+    def _report_warnings(self) -> None:
+        warned, self._warned = self._warned, []
+        for message in warned:
+            super()._show_warning(message)
+
+
+class _Work:
+    """A job in a thread that runs only while its owner waits for it.
+
+    So nothing happens at the same time, and nothing has to be locked.
+    """
+
+    def __init__(self, job: Job):
+        self.job = job
+        self.cancelled = False
+        self._finished = False
+        self._error: BaseException | None = None
+        self._shown = 0.0
+        self._call: Callable[[], Any] = lambda: None
+        self._may_pause = False
+        self._result: Any = None
+        self._failure: BaseException | None = None
+        self._go, self._pause = threading.Semaphore(0), threading.Semaphore(0)
+        # ParaView may be closed at any time; files are replaced as a whole.
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def go_on(self, progress: Progress, seconds: float) -> bool:
+        """Works for about that long; whether all is done. Raises what the job raises."""
+        self._report = progress
+        end = time.monotonic() + seconds
+        while self._wait():
+            try:
+                self._result = self._call()
+            except BaseException as error:
+                self._failure = error
+            if self._may_pause and time.monotonic() >= end and not self.cancelled:
+                return False
+        if self._error is not None:
+            raise self._error
+        return True
+
+    def end(self) -> None:
+        """Ends it where nothing is lost, without anything from VTK, which may be gone."""
+        self.cancelled = True
+        while not self._finished and self._wait():
+            self._failure = Cancelled("stopped")
+
+    def _wait(self) -> bool:
+        """Lets the thread run to its next call; False when it has ended."""
+        self._go.release()
+        self._pause.acquire()
+        return not self._finished
+
+    def _run(self) -> None:
+        self._go.acquire()
+        try:
+            self.job.run(self._progress, self._here)
+        except BaseException as error:
+            self._error = error
+        self._finished = True
+        self._pause.release()
+
+    def _here(self, call: Callable[[], Any], may_pause: bool = False) -> Any:
+        """Runs ``call`` in the owner's thread, which may go and come back afterwards."""
+        self._call, self._may_pause = call, may_pause
+        self._pause.release()
+        self._go.acquire()
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        return self._result
+
+    def _progress(self, fraction: float, message: str) -> None:
+        if self.cancelled:
+            raise Cancelled("stopped")
+        now = time.monotonic()
+        if fraction >= 1 or now - self._shown > PROGRESS_INTERVAL:
+            self._shown = now
+            self._here(lambda: self._report(fraction, message), may_pause=True)
