@@ -134,13 +134,13 @@ class Archive:
     @staticmethod
     def exists(path: str | Path) -> bool:
         """Whether there is an index, or are steps that it can be rebuilt from."""
-        path = _checked(path)
+        path = checked(path)
         return path.exists() or any(path.with_suffix("").glob("step_*.safetensors"))
 
     @classmethod
     def create(cls, path: str | Path, header: Header, info: Mapping[str, Any]) -> Archive:
         """A new archive without steps; replaces one that is there."""
-        archive = cls(_checked(path), header, {}, info)
+        archive = cls(checked(path), header, {}, info)
         make_folder(archive.folder)
         archive.write_index()
         # Steps of the old archive must not be taken for steps of the new one.
@@ -207,7 +207,7 @@ class Archive:
 
         Raises ArchiveError when the file is none, is damaged, or is of a newer format.
         """
-        path = _checked(path)
+        path = checked(path)
         if not path.exists() and cls.exists(path):
             return cls._rebuild(path)
         try:
@@ -369,7 +369,7 @@ def _json(value: object) -> str:
     return json.dumps(value, allow_nan=False)
 
 
-def _checked(path: str | Path) -> Path:
+def checked(path: str | Path) -> Path:
     path = Path(path)
     if path.suffix != ".minr":
         raise ArchiveError(f"{path}: an archive's name ends in .minr")

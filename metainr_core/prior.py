@@ -24,6 +24,7 @@ FORMAT_VERSION = 3
 # What rounding an archive's copy adds to the mean squared error of its output, whose values are
 # in [-1, 1]: 46 dB, much less than a fit takes away.
 _ROUNDING_ERROR = 1e-4
+_CURE = "choose a file that Meta-INR Pretrain or metainr pretrain wrote"
 
 
 @dataclass(frozen=True)
@@ -132,15 +133,20 @@ class Prior:
         except SettingsError as error:
             raise PriorError(f"prior {path} is damaged or newer: {error}") from error
         except MetaINRError as error:
-            raise PriorError(f"prior: {error}") from error
+            raise PriorError(f"no prior: {error}; {_CURE}") from error
         except DAMAGE as error:
             raise PriorError(f"prior {path} is damaged: {error!r} in its description") from error
         return prior
 
 
 def _check_kind(path: Path, data: Mapping[str, Any]) -> None:
+    if data.get("kind") == "step":
+        archive = path.absolute().parent.with_name(f"{path.absolute().parent.name}.minr")
+        raise PriorError(
+            f"{path} is a time step of an archive, not a prior; open {archive} instead"
+        )
     if data.get("kind") != "prior":
-        raise PriorError(f"{path} is a {data.get('kind')!r} file, not a prior")
+        raise PriorError(f"{path} is a {data.get('kind')!r} file, not a prior; {_CURE}")
     if int(data.get("version", 0)) > FORMAT_VERSION:
         raise PriorError(
             f"{path} has prior format {data['version']}; this Meta-INR reads up to"

@@ -50,7 +50,7 @@ class MetaINRFilter(VTKPythonAlgorithmBase):
 
     def RequestData(self, request: Any, inInfo: Any, outInfo: vtkInformationVector) -> int:
         empty(outInfo)
-        output = vtkDataObject.GetData(outInfo, 0)
+        output = vtkDataObject.GetData(outInfo, 0) if self.output_types else None
         # An abort that came too late for the last execution must not stop this one.
         self.SetAbortExecute(0)
         message = ""
@@ -72,7 +72,8 @@ class MetaINRFilter(VTKPythonAlgorithmBase):
             self.SetAbortExecute(0)
         if message:
             empty(outInfo)
-            add_field_text(output, ERROR_ARRAY, message)
+            if output is not None:
+                add_field_text(output, ERROR_ARRAY, message)
             self.report(message)
         # 0 would add VTK's own lines about a failed request to the one that says what is wrong.
         return 1

@@ -9,14 +9,13 @@ from metainr_core.errors import SettingsError
 from metainr_core.series import Progress as CoreProgress
 
 from .background import Job, LongFilter
+from .estimate import ReadOuts
 from .filter import stamp
+from .history import COLUMNS, fill_history
 from .images import array_choice
 from .properties import NETWORK, PRESET, properties, settings
 from .series import Here, PipelineSeries, Upstream
-from .tables import add_field_text, add_field_value, fill_table
-
-PRIOR_ARRAY = "minr_prior"
-COLUMNS = {"round": int, "loss_before": float, "loss_after": float, "seconds": float}
+from .tables import fill_table
 
 
 @properties(
@@ -25,11 +24,8 @@ COLUMNS = {"round": int, "loss_before": float, "loss_after": float, "seconds": f
     Optimizer=PRESET, LearningRate=-1.0, InnerFloor=-1.0, WeightDecay=-1.0, OuterLearningRate=-1.0,
     Precision=PRESET, Device="auto", Seed=0, IgnoreNonfinite=0,
 )  # fmt: skip
-class MetaINRPretrain(LongFilter):
-    """One row per round of pretraining; the prior is in ``PriorFile``.
-
-    Field data: ``minr_prior`` (path), ``voxel_share`` (of the series' voxels that were read).
-    """
+class MetaINRPretrain(ReadOuts, LongFilter):
+    """One row per round of pretraining (``fill_history``); the prior is in ``PriorFile``."""
 
     label = "Meta-INR Pretrain"
 
@@ -64,12 +60,10 @@ class _Pretraining(Job):
     def show(self, output: Any) -> None:
         from metainr_core import Prior
 
-        if stamp(self.path) == self.before:
-            return  # of other data or settings, or none at all
-        prior = Prior.load(self.path)
-        fill_table(output, COLUMNS, prior.history)
-        add_field_text(output, PRIOR_ARRAY, self.path)
-        add_field_value(output, "voxel_share", prior.voxel_share)
+        if stamp(self.path) == self.before:  # of other data or settings, or none at all
+            fill_table(output, COLUMNS, [])
+            return
+        fill_history(output, Prior.load(self.path), self.path)
 
     def kept(self) -> str:
         from metainr_core import Prior

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from metainr_core.errors import SettingsError
 
 from .properties import properties
@@ -13,11 +16,32 @@ class MetaINRReader(ArchiveSource):
     """The decoded archive ``FileName``."""
 
     label = "Meta-INR Reader"
+    flat = False
 
     def __init__(self) -> None:
         super().__init__(nInputPorts=0)
+
+    def CanReadFile(self, path: str) -> int:
+        """Whether File > Open takes this reader: ParaView's choice of a representation can depend
+        on the reader only, and a volume rendering needs some thickness."""
+        return int(_is_flat(path) == self.flat)
 
     def archive_path(self) -> str:
         if not self.values["FileName"]:
             raise SettingsError("FileName is empty; choose a .minr file")
         return self.values["FileName"]
+
+
+class MetaINRFlatReader(MetaINRReader):
+    """The same for a grid that is one value thick along some axis."""
+
+    label = "Meta-INR Flat Reader"
+    flat = True
+
+
+def _is_flat(path: str) -> bool:
+    """Of an archive with an index; others are shown, or found to be damaged, as volumes."""
+    try:
+        return 1 in json.loads(Path(path).read_bytes())["grid"]["dims"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return False

@@ -20,7 +20,7 @@ manager = servermanager.ProxyManager().SMProxyManager
 proxies = [
     (group.get("name", ""), proxy.get("name", ""), proxy.get("class", ""))
     for group in ElementTree.parse(xml).getroot().iter("ProxyGroup")
-    for proxy in group.iter("SourceProxy")
+    for proxy in group
     if proxy.get("class")  # others are bases, of which ParaView makes none
 ]
 assert proxies, f"no proxies in {xml}"

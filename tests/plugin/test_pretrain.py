@@ -13,7 +13,8 @@ from metainr_core.config import PretrainConfig, SirenConfig
 pytest.importorskip("vtkmodules")
 from metainr_paraview import filter as filter_module
 from metainr_paraview.filter import ERROR_ARRAY
-from metainr_paraview.pretrain import COLUMNS, PRIOR_ARRAY, MetaINRPretrain
+from metainr_paraview.history import COLUMNS, PRIOR_ARRAY
+from metainr_paraview.pretrain import MetaINRPretrain
 from metainr_paraview.tables import field_text
 
 from metainr_core.prior import Prior

@@ -48,11 +48,11 @@ PROXIES = {
     proxy.get("name", ""): resolved(proxy)
     for group in ROOT.iterfind("ProxyGroup")
     if group.get("name") != BASES
-    for proxy in group.iterfind("SourceProxy")
+    for proxy in group
 }
 STAGES = {"MetaINRPretrain": PretrainConfig, "MetaINREncode": EncodeConfig}
 # Not passed to the filter classes by their own setters.
-VTK_COMMANDS = {"SetInputConnection", "SetInputArrayToProcess", "Modified"}
+VTK_COMMANDS = {"SetInputConnection", "SetInputArrayToProcess", "Modified", "Stop"}
 
 
 def class_of(proxy: ElementTree.Element) -> Any:
@@ -87,14 +87,23 @@ def test_the_proxies_have_the_agreed_names() -> None:
         assert class_of(PROXIES[name]).label == label
 
 
+FILES = {
+    "MetaINRReader": ("ReaderFactory", "minr"),
+    "MetaINRFlatReader": ("ReaderFactory", "minr"),
+    "MetaINRPriorReader": ("ReaderFactory", "safetensors"),
+    "MetaINRWriter": ("WriterFactory", "minr"),
+}
+
+
 @pytest.mark.parametrize("name", PROXIES)
-def test_filters_are_in_the_menu_and_readers_open_minr(name: str) -> None:
-    hints = PROXIES[name].find("Hints")
-    assert hints is not None
-    if name == "MetaINRReader":
-        assert hints.find("ReaderFactory[@extensions='minr']") is not None
+def test_filters_are_in_a_menu_and_files_have_their_proxies(name: str) -> None:
+    hints = PROXIES[name].findall("Hints")
+    assert len(hints) == 1, "ParaView sees only the first"
+    if name in FILES:
+        factory, extension = FILES[name]
+        assert hints[0].find(f"{factory}[@extensions='{extension}']") is not None
     else:
-        assert hints.find("ShowInMenu[@category='Meta-INR']") is not None
+        assert hints[0].find("ShowInMenu[@category='Meta-INR']") is not None
 
 
 @pytest.mark.parametrize(("name", "element"), ALL)
