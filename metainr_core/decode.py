@@ -15,9 +15,7 @@ from .layout import Axis, BrickLayout
 from .series import Progress, no_progress
 from .siren import Siren
 
-# Values of one chunk: the fused library keeps no activations, PyTorch keeps a chunk's: few enough
-# to stay in a CPU's cache, enough to fill a GPU.
-_FUSED_VALUES = 1 << 20
+# Of one chunk, where PyTorch evaluates: few enough to stay in a CPU's cache, enough to fill a GPU.
 _ACTIVATIONS = {"cpu": 1 << 19, "cuda": 1 << 26}
 
 
@@ -60,18 +58,13 @@ def decode_grid(
     on their device; ``dtype`` is that of the hidden products. Bricks without a position are not
     evaluated.
     """
+    if fused.serves(siren.weights[0].device, dtype):
+        return start_grid(siren, layout, positions, centre, half, dtype).values(progress)
+    siren = _in_units(siren, centre, half)
     device = siren.weights[0].device
-    scaled_half = torch.as_tensor(half, device=device)
-    last_weight = siren.weights[-1] * scaled_half
-    last_bias = siren.biases[-1] * scaled_half + torch.as_tensor(centre, device=device)
-    siren = siren.with_tensors([*siren.tensors[:-2], last_weight, last_bias])
-
     shape = tuple(p.size for p in positions)[::-1]
     result = torch.from_numpy(np.zeros((*shape, siren.biases[-1].shape[2]), np.float32))
-    width = siren.weights[0].shape[2]
-    limit = _FUSED_VALUES
-    if not fused.serves(device, dtype):
-        limit = max(_ACTIVATIONS[device.type] // width, 1024)
+    limit = max(_ACTIVATIONS[device.type] // siren.weights[0].shape[2], 1024)
     tiles = sorted(_tiles(layout, positions, limit), key=lambda tile: tile.shape)
     done = 0
     # While a GPU computes a group of tiles the one before is placed.
@@ -89,6 +82,47 @@ def decode_grid(
     for arriving in waiting:
         arriving.place(result)
     return result.numpy()
+
+
+@torch.no_grad()
+def start_grid(
+    siren: Siren,
+    layout: BrickLayout,
+    positions: Sequence[np.ndarray],
+    centre: np.ndarray,
+    half: np.ndarray,
+    dtype: torch.dtype = torch.float32,
+    background: bool = False,
+) -> fused.Decoding:
+    """What ``decode_grid`` does, by threads of the fused library, which has to serve."""
+    pairs = zip(layout.axes, positions, strict=True)
+    axes = [_bricks_along(axis, place) for axis, place in pairs]
+    return fused.Decoding(_in_units(siren, centre, half), axes, dtype, background)
+
+
+def _in_units(siren: Siren, centre: np.ndarray, half: np.ndarray) -> Siren:
+    """Networks that give the data's units."""
+    device = siren.weights[0].device
+    scaled_half = torch.as_tensor(half, device=device)
+    weight = siren.weights[-1] * scaled_half
+    bias = siren.biases[-1] * scaled_half + torch.as_tensor(centre, device=device)
+    return siren.with_tensors([*siren.tensors[:-2], weight, bias])
+
+
+def _bricks_along(axis: Axis, positions: np.ndarray) -> fused.BricksAlong:
+    none = _Support(0, np.zeros(0, np.float32), np.zeros(0))
+    every = [runs[0] if runs else none for runs in _supports(axis, positions, positions.size)]
+    first = np.array([s.first for s in every], np.int32)
+    count = np.array([s.local.size for s in every], np.int32)
+    local, share = (np.zeros((len(every), count.max()), np.float32) for _ in range(2))
+    turn = np.zeros(len(every), np.int32)
+    ends = [0] * len(every)  # of the turns
+    for brick in np.argsort(first, kind="stable"):
+        n = count[brick]
+        local[brick, :n], share[brick, :n] = every[brick].local, every[brick].share
+        turn[brick] = next(t for t, end in enumerate(ends) if end <= first[brick])
+        ends[turn[brick]] = max(ends[turn[brick]], first[brick] + n)
+    return fused.BricksAlong(positions.size, first, count, turn, local, share)
 
 
 class _Arriving:
@@ -166,26 +200,15 @@ def _groups(tiles: Sequence[_Tile], limit: int) -> Iterator[list[_Tile]]:
 
 
 def _evaluate(siren: Siren, tiles: Sequence[_Tile], dtype: torch.dtype) -> Tensor:
-    """Values ``(tiles, nz, ny, nx, components)``; the same function as ``siren.forward``."""
-    device = siren.weights[0].device
-    bricks = torch.tensor([t.brick for t in tiles])
-    local = [np.stack([t.supports[axis].local for t in tiles]) for axis in range(3)]
-    x, y, z = (torch.from_numpy(a) for a in local)
-    if fused.serves(device, dtype):
-        return fused.evaluate(siren, bricks, (x, y, z), dtype)
-    return _evaluate_torch(
-        siren, bricks.to(device), [x.to(device), y.to(device), z.to(device)], dtype
-    )
-
-
-def _evaluate_torch(
-    siren: Siren, bricks: Tensor, axes: Sequence[Tensor], dtype: torch.dtype
-) -> Tensor:
-    """The same in PyTorch; ``axes`` ``(tiles, points)`` along x, y, z.
+    """Values ``(tiles, nz, ny, nx, components)``; the same function as ``siren.forward``.
 
     On a tensor grid the first layer's phase is a sum of three small tables, one per axis, which
     saves making and multiplying coordinates.
     """
+    device = siren.weights[0].device
+    bricks = torch.tensor([t.brick for t in tiles], device=device)
+    local = [np.stack([t.supports[axis].local for t in tiles]) for axis in range(3)]
+    axes = [torch.from_numpy(a).to(device) for a in local]
     omega = siren.omega_0
     single = siren.networks == 1 and len(bricks) == 1
     weights = siren.weights if single else [w[bricks] for w in siren.weights]

@@ -16,6 +16,10 @@ from torch import Tensor
 from ..rounding import Rounding
 from ..siren import Siren
 from .build import library
+from .decoding import BricksAlong, Decoding
+from .shape import Shape
+
+__all__ = ["BricksAlong", "Decoding", "Settings", "fit", "serves"]
 
 
 class Settings(NamedTuple):
@@ -26,18 +30,6 @@ class Settings(NamedTuple):
     beta_1: float
     beta_2: float
     momentum: float
-
-
-class _Shape(ctypes.Structure):
-    _fields_ = (
-        *((n, ctypes.c_int) for n in ("width", "hidden_layers", "components")),
-        ("omega_0", ctypes.c_float),
-    )
-
-    @classmethod
-    def of(cls, siren: Siren) -> _Shape:
-        width, components = siren.weights[-1].shape[1:]
-        return cls(width, len(siren.weights) - 2, components, siren.omega_0)
 
 
 class _Settings(ctypes.Structure):
@@ -56,7 +48,7 @@ class _Grid(ctypes.Structure):
 
 class _FitJob(ctypes.Structure):
     _fields_ = (
-        ("shape", _Shape),
+        ("shape", Shape),
         ("settings", _Settings),
         *((n, ctypes.c_int) for n in ("networks", "minibatches", "batch")),
         ("samples", ctypes.c_int64),
@@ -65,15 +57,6 @@ class _FitJob(ctypes.Structure):
         ("box", ctypes.c_int32 * 3),
         *((n, ctypes.c_void_p) for n in ("rates", "weights", "first", "second", "losses")),
         ("grid", _Grid),
-    )
-
-
-class _EvaluateJob(ctypes.Structure):
-    _fields_ = (
-        ("shape", _Shape),
-        ("tiles", ctypes.c_int),
-        ("box", ctypes.c_int32 * 3),
-        *((n, ctypes.c_void_p) for n in ("network", "x", "y", "z", "weights", "values")),
     )
 
 
@@ -103,6 +86,8 @@ def fit(
     ``weights`` and ``moments``, ``(N, parameters)``, are updated in place. ``dtype``: of the
     hidden products, those of Muon included.
     """
+    functions = library()
+    assert functions is not None
     networks, samples = values.shape[:2]
     rows, minibatches, batch = index.shape
     losses = torch.empty(minibatches, networks)
@@ -110,7 +95,7 @@ def fit(
     points = None if points is None else _int32(points)
     nz, ny, nx = brick_shape
     job = _FitJob(
-        _Shape.of(shape),
+        Shape.of(shape),
         _Settings(*settings),
         networks,
         minibatches,
@@ -130,43 +115,11 @@ def fit(
         if rounding is None
         else _Grid(rounding.reference.data_ptr(), rounding.steps.data_ptr(), rounding.pull),
     )
-    _call("metainr_fit", job, dtype)
-    return losses
-
-
-def evaluate(
-    siren: Siren, networks: Tensor, axes: tuple[Tensor, Tensor, Tensor], dtype: torch.dtype
-) -> Tensor:
-    """Values ``(tiles, nz, ny, nx, components)`` float32 on tensor grids.
-
-    ``networks`` ``(tiles,)``: whose network evaluates a tile; ``axes``: the coordinates along
-    x, y, z, ``(tiles, points)`` float32. ``dtype``: of the hidden products.
-    """
-    x, y, z = (a.contiguous() for a in axes)
-    used, networks = networks.unique(return_inverse=True)
-    weights, networks = siren.map(lambda t: t[used]).flat(), _int32(networks)
-    shape = _Shape.of(siren)
-    values = torch.empty(len(x), z.shape[1], y.shape[1], x.shape[1], shape.components)
-    job = _EvaluateJob(
-        shape,
-        len(x),
-        (ctypes.c_int32 * 3)(x.shape[1], y.shape[1], z.shape[1]),
-        networks.data_ptr(),
-        x.data_ptr(),
-        y.data_ptr(),
-        z.data_ptr(),
-        weights.data_ptr(),
-        values.data_ptr(),
-    )
-    _call("metainr_evaluate", job, dtype)
-    return values
-
-
-def _call(name: str, job: ctypes.Structure, dtype: torch.dtype) -> None:
     # ctypes lets other Python threads run meanwhile.
-    work = getattr(library(), name)
+    work = functions.metainr_fit
     if not work(ctypes.byref(job), dtype == torch.bfloat16, torch.get_num_threads()):
         raise MemoryError("not enough memory for networks of this width on every core")
+    return losses
 
 
 def _int32(tensor: Tensor) -> Tensor:

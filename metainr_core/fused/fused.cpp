@@ -3,10 +3,7 @@
 // A network's weights, its moments and the activations of a block of points stay in the caches of
 // the core that works on it; nothing is synchronised until a call ends. Called by
 // metainr_core/fused/__init__.py, which describes the arrays; compiled by it when first used.
-#include <atomic>
-#include <exception>
-#include <thread>
-
+#include "decode.h"
 #include "optimizer.h"
 
 extern "C" {
@@ -34,44 +31,9 @@ struct FitJob {
   float* losses;              // minibatches × networks
   Grid grid;                  // of the weights
 };
-
-struct EvaluateJob {
-  Shape shape;
-  int tiles;
-  int32_t box[3];             // points of a tile along x, y, z
-  const int32_t* network;     // tiles: whose network evaluates it
-  const float *x, *y, *z;     // tiles × points along the axis: coordinates
-  const float* weights;       // networks × parameters
-  float* values;              // tiles × z × y × x × components
-};
 }
 
 namespace {
-
-// Calls make()(i) for i in 0 … count - 1 on up to ``threads`` threads; make() is called on each.
-// False when memory ran out: no exception may leave a thread or the library.
-template <class Make>
-bool parallel(int64_t count, int threads, const Make& make) {
-  std::atomic<int64_t> next{0};
-  std::atomic<bool> failed{false};
-  const auto work = [&] {
-    try {
-      auto task = make();
-      for (int64_t i; !failed && (i = next++) < count;) task(i);
-    } catch (const std::bad_alloc&) {
-      failed = true;
-    }
-  };
-  std::vector<std::thread> others;
-  try {
-    for (int t = 1; t < std::min<int64_t>(threads, count); t++) others.emplace_back(work);
-  } catch (const std::exception&) {
-    // The system gives no more threads: fewer do the work.
-  }
-  work();
-  for (std::thread& t : others) t.join();
-  return !failed;
-}
 
 template <class Format>
 class Fitter {
@@ -177,76 +139,6 @@ class Fitter {
     }
   }
 };
-
-template <class Format>
-class Evaluator {
- public:
-  static constexpr int64_t RUN = 16 * POINTS;  // points that one thread takes at a time
-
-  explicit Evaluator(const EvaluateJob& job)
-      : job_(job),
-        network_(job.shape, false),
-        block_(network_, false),
-        row_(network_.columns),
-        phases_(size_t(POINTS) * network_.columns),
-        points_(points(job)),
-        runs_(runs(job)) {}
-
-  static int64_t points(const EvaluateJob& job) {
-    return int64_t(job.box[0]) * job.box[1] * job.box[2];
-  }
-  static int64_t runs(const EvaluateJob& job) { return (points(job) + RUN - 1) / RUN; }
-
-  void operator()(int64_t i) {
-    const int64_t tile = i / runs_, from = i % runs_ * RUN;
-    if (job_.network[tile] != loaded_) {
-      loaded_ = job_.network[tile];
-      network_.set(job_.weights + loaded_ * job_.shape.parameters());
-    }
-    for (int64_t p = from; p < std::min(from + RUN, points_); p += POINTS)
-      evaluate(tile, p, int(std::min<int64_t>(POINTS, points_ - p)));
-  }
-
- private:
-  const EvaluateJob& job_;
-  Network<Format> network_;
-  Block<Format> block_;
-  Buffer<float> row_, phases_;
-  int64_t points_, runs_;
-  int64_t loaded_ = -1;
-
-  // On a tensor grid the first phase is a sum of three: those of y and z are made once a row.
-  void set_row(int64_t tile, int64_t row) {
-    const float y = job_.y[tile * job_.box[1] + row % job_.box[1]];
-    const float z = job_.z[tile * job_.box[2] + row / job_.box[1]];
-    const int columns = network_.columns;
-    for (int c = 0; c < columns; c += LANES)
-      store(row_ + c, load(network_.bias(0) + c) + y * load(network_.first + columns + c) +
-                          z * load(network_.first + 2 * columns + c));
-  }
-
-  void evaluate(int64_t tile, int64_t from, int count) {
-    const int64_t nx = job_.box[0];
-    const int columns = network_.columns;
-    int64_t at = -1;
-    for (int p = 0; p < count; p++) {
-      const int64_t row = (from + p) / nx;
-      if (row != at) set_row(tile, at = row);
-      const float x = job_.x[tile * nx + (from + p) % nx];
-      for (int c = 0; c < columns; c += LANES)
-        store(phases_ + p * columns + c, load(row_ + c) + x * load(network_.first + c));
-    }
-    for (int p = 0; p < POINTS; p += 2)
-      for (int c = 0; c < columns; c += LANES)
-        block_.activate(0, p, c, load(phases_ + p * columns + c),
-                        load(phases_ + (p + 1) * columns + c));
-    block_.propagate();
-    float* values = job_.values + (tile * points_ + from) * job_.shape.components;
-    for (int p = 0; p < count; p++)
-      for (int o = 0; o < job_.shape.components; o++)
-        values[p * job_.shape.components + o] = block_.output(p, o);
-  }
-};
 }  // namespace
 
 extern "C" {
@@ -260,8 +152,9 @@ int metainr_bfloat16() {
 }
 
 int metainr_fit(const FitJob* job, int bfloat16, int threads) {
+  std::atomic<bool> stop{false};
   const auto run = [&](auto format) {
-    return parallel(job->networks, threads, [&] { return Fitter<decltype(format)>(*job); });
+    return parallel(job->networks, threads, [&] { return Fitter<decltype(format)>(*job); }, stop);
   };
 #ifdef METAINR_BF16
   if (bfloat16) return run(Bfloat{});
@@ -269,14 +162,18 @@ int metainr_fit(const FitJob* job, int bfloat16, int threads) {
   return run(Float{});
 }
 
-int metainr_evaluate(const EvaluateJob* job, int bfloat16, int threads) {
-  const auto run = [&](auto format) {
-    using Task = Evaluator<decltype(format)>;
-    return parallel(job->tiles * Task::runs(*job), threads, [&] { return Task(*job); });
-  };
-#ifdef METAINR_BF16
-  if (bfloat16) return run(Bfloat{});
-#endif
-  return run(Float{});
+// Null where memory or threads are short.
+Decoding* metainr_decode_start(const DecodeJob* job, int bfloat16, int threads, int background) {
+  try {
+    return new Decoding(*job, bfloat16, threads, background);
+  } catch (const std::exception&) {
+    return nullptr;
+  }
 }
+
+int metainr_decode_wait(Decoding* decoding, int milliseconds, double* fraction) {
+  return decoding->wait(milliseconds, fraction);
+}
+
+void metainr_decode_end(Decoding* decoding) { delete decoding; }
 }

@@ -86,19 +86,16 @@ def test_any_grid_and_any_bricks(
 @pytest.mark.parametrize("layers", [0, 1, 3])
 @pytest.mark.parametrize("brick_size", [0, 4])
 @pytest.mark.parametrize("values", [1024, 1 << 13, 1 << 30])
-@pytest.mark.parametrize("library", [True, False])
 def test_chunks_do_not_change_the_values(
-    monkeypatch: pytest.MonkeyPatch, brick_size: int, values: int, layers: int, library: bool
+    monkeypatch: pytest.MonkeyPatch, brick_size: int, values: int, layers: int
 ) -> None:
-    """Those of the fused library, or of PyTorch."""
+    """Those of PyTorch, against the fused library where there is one."""
     dims = (23, 19, 11)
     layout = BrickLayout.of(dims, brick_size)
     siren = networks(layout, 1, layers)
     positions = Grid(dims).index_coordinates(Grid(dims))
     whole = decode_grid(siren, layout, positions, *scale())
-    if not library:
-        monkeypatch.setattr(fused, "serves", lambda *_: False)
-    monkeypatch.setattr(decode, "_FUSED_VALUES", values)
+    monkeypatch.setattr(fused, "serves", lambda *_: False)
     monkeypatch.setitem(decode._ACTIVATIONS, "cpu", values * siren.weights[0].shape[2])
     sizes: list[int] = []
     evaluate = decode._evaluate
@@ -115,6 +112,12 @@ def test_chunks_do_not_change_the_values(
     assert len(sizes) > 1 or values > whole.size
 
 
+@pytest.fixture
+def without_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "serves", lambda *_: False)
+
+
+@pytest.mark.usefixtures("without_library")
 @pytest.mark.parametrize("brick_size", [0, 4])
 def test_a_sub_box_is_a_slice_and_evaluates_only_its_bricks(
     monkeypatch: pytest.MonkeyPatch, brick_size: int
@@ -169,8 +172,8 @@ def test_reversed_positions_give_reversed_values() -> None:
     assert backwards == pytest.approx(forwards[::-1, ::-1, ::-1], abs=1e-5)
 
 
+@pytest.mark.usefixtures("without_library")
 def test_progress_runs_from_zero_towards_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "_FUSED_VALUES", 1024)
     monkeypatch.setitem(decode._ACTIVATIONS, "cpu", 1)
     layout = BrickLayout.of((20, 20, 20), 0)
     positions = [np.arange(20.0)] * 3
@@ -196,6 +199,7 @@ def test_products_in_bf16_change_little(monkeypatch: pytest.MonkeyPatch, library
     assert 0 < error < 0.02
 
 
+@pytest.mark.usefixtures("without_library")
 def test_where_memory_is_short_fewer_bricks_are_decoded_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

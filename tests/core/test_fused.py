@@ -76,45 +76,6 @@ def test_gradients_are_those_of_autograd(
 
 @needs_library
 @pytest.mark.parametrize("dtype", FORMATS)
-@pytest.mark.parametrize(
-    ("width", "layers", "components"), [(16, 2, 1), (20, 3, 2), (64, 1, 1), (7, 0, 4), (96, 4, 3)]
-)
-def test_values_are_those_of_forward(
-    dtype: torch.dtype, width: int, layers: int, components: int
-) -> None:
-    siren = networks(4, width, layers, components)
-    generator = torch.Generator().manual_seed(0)
-    x, y, z = (torch.rand(3, n, generator=generator) * 2 - 1 for n in (13, 5, 21))
-    chosen = [2, 0, 2]
-    found = fused.evaluate(siren, torch.tensor(chosen), (x, y, z), dtype)
-    assert found.shape == (3, 21, 5, 13, components)
-    for tile, network in enumerate(chosen):
-        grid = torch.meshgrid(z[tile], y[tile], x[tile], indexing="ij")
-        where = torch.stack(grid[::-1], -1).reshape(1, -1, 3)
-        own = siren.map(lambda t: t[network : network + 1])  # noqa: B023
-        wanted = forward(own, where).view(21, 5, 13, components)
-        error = float((found[tile] - wanted).abs().max())
-        assert error < TOLERANCE[dtype] * float(wanted.max() - wanted.min())
-
-
-@needs_library
-def test_threads_change_nothing() -> None:
-    siren = networks(5, 20, 2, 1)
-    line = torch.linspace(-1, 1, 40).repeat(5, 1)
-    before = torch.get_num_threads()
-    results = []
-    try:
-        for threads in (1, 2, 7):
-            torch.set_num_threads(threads)
-            results.append(fused.evaluate(siren, torch.arange(5), (line,) * 3, torch.float32))
-    finally:
-        torch.set_num_threads(before)
-    assert torch.equal(results[0], results[1])
-    assert torch.equal(results[0], results[2])
-
-
-@needs_library
-@pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])
 @pytest.mark.parametrize(
     ("width", "layers", "components"), [(16, 2, 1), (20, 3, 2), (17, 1, 3), (64, 3, 1), (9, 0, 2)]
