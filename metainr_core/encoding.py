@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from .prior import Prior
 from .records import Header, step_names
 from .series import Progress, Range, Series, StepScan, no_progress
 from .step_encoder import StepEncoder
+from .time_left import time_left
 
 _SCAN_SHARE = 0.05  # of the progress bar, for the first reading of the series
 
@@ -100,9 +102,10 @@ def encode(
         )
         warnings.warn(message, MetaINRWarning, stacklevel=2)
     done = len(chosen) - len(todo)
+    report = _Report(progress, len(chosen), done)
     try:
         for group in _groups(todo, encoder):
-            encoder.progress = _group_progress(progress, done, len(chosen), group)
+            encoder.progress = report.of(group, done)
             encoder.progress(0.0, "starting")
             encoder.fit(group)
             done += len(group)
@@ -123,15 +126,29 @@ def _groups(steps: Sequence[int], encoder: StepEncoder) -> Iterator[list[int]]:
             yield wave[first : first + size]
 
 
-def _group_progress(progress: Progress, done: int, total: int, group: Sequence[int]) -> Progress:
-    def report(fraction: float, message: str) -> None:
-        overall = (done + len(group) * fraction) / total
-        progress(
-            _SCAN_SHARE + (1 - _SCAN_SHARE) * overall,
-            f"{step_names(group)} ({done + len(group)}/{total}): {message}",
-        )
+class _Report:
+    """Progress over all steps. ``found``: how many were finished at the start."""
 
-    return report
+    def __init__(self, progress: Progress, total: int, found: int):
+        self._progress, self._total, self._found = progress, total, found
+        self._started = time.monotonic()
+
+    def of(self, group: Sequence[int], done: int) -> Progress:
+        """The progress of fitting some steps together after ``done`` others."""
+
+        def report(fraction: float, message: str) -> None:
+            finished = done + len(group) * fraction
+            left = time_left(
+                time.monotonic() - self._started,
+                (finished - self._found) / (self._total - self._found),
+            )
+            self._progress(
+                _SCAN_SHARE + (1 - _SCAN_SHARE) * finished / self._total,
+                f"encode {done + len(group)}/{self._total}, {step_names(group)}: "
+                + ", ".join(filter(None, [message, left])),
+            )
+
+        return report
 
 
 def _check_init(config: EncodeConfig, prior: Prior | None) -> None:

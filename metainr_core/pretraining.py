@@ -20,10 +20,13 @@ from .sampling import TaskSamples, draw_samples
 from .series import Progress, Series, no_progress
 from .siren import Siren, initialize, loss_and_gradients, mean_squared_errors
 from .storage import check_writable
+from .time_left import time_left
 from .training import Samples, Trainer, random_generator
 
 # Tasks that are adapted at once; more are done in turn, which only costs memory less.
 _TASKS_AT_ONCE = 64
+# Seconds of training that are lost at most when the process is killed.
+_SAVE_EVERY = 5.0
 
 # Sums over tasks for the outer update, and each task's loss before and after the inner loop.
 _Adapted = tuple[list[Tensor], Tensor, Tensor]
@@ -40,8 +43,8 @@ def pretrain(
 
     With ``path`` the prior is saved there. A finished prior of the same data and settings that
     is already there is returned without training; an unfinished one is continued, with the same
-    result as without the interruption. When ``progress`` raises ``Cancelled``, the finished
-    rounds are saved and the exception goes on. Raises MetaINRError on bad input.
+    result as without the interruption. The finished rounds are saved every few seconds, and when
+    ``progress`` raises ``Cancelled``, which goes on. Raises MetaINRError on bad input.
     """
     config = config or PretrainConfig()
     if path is not None:
@@ -55,10 +58,14 @@ def pretrain(
         progress(1.0, f"{path} already holds this prior")
         return prior
     rounds = _Rounds(prior, samples, device)
+    saved = time.monotonic()
     try:
         while not rounds.finished:
             rounds.run()
             progress(0.1 + 0.9 * rounds.fraction, rounds.message)
+            if path is not None and time.monotonic() - saved > _SAVE_EVERY:
+                rounds.prior().save(path)
+                saved = time.monotonic()
     except Cancelled:
         if path is not None and rounds.history:
             rounds.prior().save(path)
@@ -138,10 +145,9 @@ class _Rounds:
     @property
     def message(self) -> str:
         last = self.history[-1]
-        left = last["seconds"] * (1 / self.fraction - 1)
         return (
             f"pretrain {len(self.history)}/{self.config.outer_steps},"
-            f" loss {last['loss_after']:.2e}, {left:.0f} s left"
+            f" loss {last['loss_after']:.2e}, {time_left(last['seconds'], self.fraction)}"
         )
 
     def prior(self) -> Prior:
