@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from metainr_core.config import EncodeConfig, PretrainConfig, SirenConfig
+from metainr_core.grid import Grid
 from metainr_core.layout import Stage, settings_with_network
-from metainr_core.series import Series
 
 PRESET = "preset"
 """What a text property holds when the preset decides; a number then holds -1."""
@@ -73,8 +73,15 @@ def explicit(values: Mapping[str, Any], config: Any) -> dict[str, Any]:
     return {name: value for name, value in given.items() if is_set(value)}
 
 
+class Shape(Protocol):
+    """What settings depend on of a series."""
+
+    grid: Grid
+    components: int
+
+
 def settings(
-    values: Mapping[str, Any], stage: type[Stage], series: Series, base: SirenConfig | None = None
+    values: Mapping[str, Any], stage: type[Stage], series: Shape, base: SirenConfig | None = None
 ) -> Stage:
     """The settings of a stage: the preset's, except where a property has its own value.
 
