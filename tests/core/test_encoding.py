@@ -42,7 +42,7 @@ def test_every_step_is_stored_with_its_figures(
     assert fractions == sorted(fractions)
     assert fractions[0] >= 0
     assert fractions[-1] == 1
-    assert any("step 2 (3/4)" in m for _, m in seen)
+    assert any("encode 3/4, step 2: pass 2 of 2, " in m and m.endswith(" left") for _, m in seen)
 
 
 def test_a_long_series_adds_little_to_each_step(
