@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from vtkmodules.vtkCommonCore import vtkPoints
 from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData, vtkTable
 from vtkmodules.vtkCommonExecutionModel import vtkAlgorithm
@@ -18,19 +20,23 @@ from .tables import field_text, fill_table
 if TYPE_CHECKING:
     from metainr_core.projection import Projection
 
-TABLE, PATH = 0, 1
+TABLE, PATH, PICTURE = range(3)
+CORNERS = 32  # of a disc
+DISC, RING = 0.014, (0.023, 0.029)  # radii as shares of the map's longer side
+CROWD = 60  # steps from which on marks shrink: twice their area for half as many
 
 
 @properties(Method="tsne", Perplexity=0.0, Select=0)
 class MetaINRProjection(TableFilter):
-    """One row per encoded step (port 0), and the same as points joined along time (port 1).
+    """One row per encoded step (port 0), the same as points joined along time (port 1), and that
+    as a picture, with discs for points and rings around selected ones (port 2).
 
     Of the archive that the field data ``minr_archive`` of the input names: Encode's table, or the
     image of Decode or the reader.
     """
 
     label = "Meta-INR Projection"
-    output_types = ("vtkTable", "vtkPolyData")
+    output_types = ("vtkTable", "vtkPolyData", "vtkPolyData")
 
     def __init__(self) -> None:
         super().__init__(inputType="vtkTable")
@@ -50,7 +56,9 @@ class MetaINRProjection(TableFilter):
         except SettingsError as error:
             raise SettingsError(str(error)[0].upper() + str(error)[1:]) from error
         fill(output, found, selected)
-        draw(self.GetOutputDataObject(PATH), found, output)
+        path = self.GetOutputDataObject(PATH)
+        draw(path, found, output)
+        picture(path, np.isin(found.steps, selected), self.GetOutputDataObject(PICTURE))
 
     def _archive_path(self) -> str:
         data = self.GetInputDataObject(0, 0)
@@ -105,3 +113,37 @@ def draw(path: vtkPolyData, found: Projection, table: vtkTable) -> None:
     for number in range(table.GetNumberOfColumns()):
         path.GetPointData().AddArray(table.GetColumn(number))
     path.GetPointData().SetActiveScalars("time")
+
+
+def picture(path: vtkPolyData, ringed: np.ndarray, image: vtkPolyData) -> None:
+    """The path with a disc around each point and a ring around those that are `ringed` (one bool
+    per point). Discs keep their size in the map, so they are seen without any setting of a view.
+    """
+    low, high = np.reshape(path.GetBounds(), (3, 2)).T
+    side = float((high - low).max()) or 1.0
+    size = side * min(1.0, math.sqrt(CROWD / max(1, len(ringed))))
+    turns = np.arange(CORNERS) * 2 * math.pi / CORNERS
+    circle = np.stack([np.cos(turns), np.sin(turns), np.zeros(CORNERS)], axis=1)
+    points, polygons, data = vtkPoints(), vtkCellArray(), image.GetPointData()
+    points.SetDataTypeToDouble()
+    data.CopyAllocate(path.GetPointData())
+
+    def add(center: int, offsets: np.ndarray) -> int:
+        """Adds points beside one of the path; returns the number of the first of them."""
+        first = points.GetNumberOfPoints()
+        for place in np.array(path.GetPoint(center)) + offsets:
+            data.CopyData(path.GetPointData(), center, points.InsertNextPoint(place))
+        return first
+
+    for center in range(len(ringed)):
+        add(center, np.zeros((1, 3)))
+    for center, ring in enumerate(ringed):
+        first = add(center, DISC * size * circle)
+        polygons.InsertNextCell(CORNERS, range(first, first + CORNERS))
+        if ring:
+            inner, outer = (add(center, radius * size * circle) for radius in RING)
+            for k, after in zip(range(CORNERS), [*range(1, CORNERS), 0], strict=True):
+                polygons.InsertNextCell(4, (inner + k, outer + k, outer + after, inner + after))
+    image.SetPoints(points)
+    image.SetLines(path.GetLines())
+    image.SetPolys(polygons)

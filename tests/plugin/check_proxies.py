@@ -21,7 +21,7 @@ proxies = [
     (group.get("name", ""), proxy.get("name", ""), proxy.get("class", ""))
     for group in ElementTree.parse(xml).getroot().iter("ProxyGroup")
     for proxy in group
-    if proxy.get("class")  # others are bases, of which ParaView makes none
+    if "." in proxy.get("class", "")  # others are bases, or views, which would need a display
 ]
 assert proxies, f"no proxies in {xml}"
 for group, name, class_name in proxies:

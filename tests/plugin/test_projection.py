@@ -16,9 +16,10 @@ pytest.importorskip("vtkmodules")
 pytest.importorskip("sklearn")
 from metainr_paraview.decode import MetaINRDecode
 from metainr_paraview.filter import ERROR_ARRAY
-from metainr_paraview.projection import MetaINRProjection
+from metainr_paraview.projection import CORNERS, DISC, RING, MetaINRProjection
 from metainr_paraview.reader import MetaINRReader
 from metainr_paraview.tables import field_text
+from vtkmodules.util.numpy_support import vtk_to_numpy
 
 from metainr_core import gram
 from metainr_core.archive import Archive
@@ -93,6 +94,27 @@ def test_the_map_of_a_run(lab: Any, projection: Any, archive: Archive, method: s
     data = path.GetPointData()
     assert [data.GetArrayName(i) for i in range(data.GetNumberOfArrays())] == names
     assert data.GetScalars().GetName() == "time"
+
+
+def test_the_picture_has_a_disc_for_each_point_and_rings_around_selected_ones(
+    lab: Any, projection: Any
+) -> None:
+    _, path = outputs(lab.set(projection, Method="pca", Select=2))
+    picture = projection.GetOutputDataObject(2)
+    centers, places = points_of(path), points_of(picture)
+    np.testing.assert_array_equal(places[:4], centers)
+    assert picture.GetNumberOfLines() == 1
+    assert picture.GetNumberOfPolys() == 4 + 2 * CORNERS
+    step, times = (
+        vtk_to_numpy(picture.GetPointData().GetArray(name)).tolist() for name in ("step", "time")
+    )
+    assert step[:4] == [0, 1, 2, 3]
+    assert [step[4:].count(k) for k in range(4)] == [3 * CORNERS, CORNERS, CORNERS, 3 * CORNERS]
+    side = np.ptp(centers, axis=0).max()
+    radii = np.linalg.norm(places - centers[step], axis=1)[4:] / side
+    assert {round(radius, 6) for radius in radii} == {DISC, *RING}
+    assert picture.GetPointData().GetScalars().GetName() == "time"
+    assert times == [lab.times[k] for k in step]
 
 
 def test_an_ensemble(lab: Any, ensemble: Any, archive: Archive) -> None:

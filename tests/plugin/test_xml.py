@@ -21,6 +21,7 @@ from metainr_paraview.properties import is_set, property_name
 XML = Path(__file__).parents[2] / "xml" / "MetaINR.xml"
 ROOT = ElementTree.parse(XML).getroot()
 BASES = "internal_metainr"
+SHOWN = "representations", "views"  # how ParaView shows outputs: no classes of ours
 
 
 def resolved(proxy: ElementTree.Element) -> ElementTree.Element:
@@ -47,7 +48,7 @@ def resolved(proxy: ElementTree.Element) -> ElementTree.Element:
 PROXIES = {
     proxy.get("name", ""): resolved(proxy)
     for group in ROOT.iterfind("ProxyGroup")
-    if group.get("name") != BASES
+    if group.get("name") not in (BASES, *SHOWN)
     for proxy in group
 }
 STAGES = {"MetaINRPretrain": PretrainConfig, "MetaINREncode": EncodeConfig}
