@@ -60,7 +60,7 @@ def test_steps_fitted_together_are_those_fitted_alone(
             alone.load_step(step).tensors, together.load_step(step).tensors, strict=True
         ):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
-    expected = "steps 0, 1, 2 (3/4)" if init == "random" else "steps 1, 3 (4/4)"
+    expected = "encode 3/4, steps 0, 1, 2:" if init == "random" else "encode 4/4, steps 1, 3:"
     assert any(expected in m for m in seen)
 
 
