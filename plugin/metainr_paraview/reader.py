@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from metainr_core.errors import SettingsError
+from metainr_core.errors import DAMAGE, MetaINRError, SettingsError
+from metainr_core.grid import Grid
 
 from .properties import properties
 from .volume import ArchiveSource
@@ -33,7 +34,7 @@ class MetaINRReader(ArchiveSource):
 
 
 class MetaINRFlatReader(MetaINRReader):
-    """The same for a grid that is one value thick along some axis."""
+    """The same for a grid that is one point thick along some axis."""
 
     label = "Meta-INR Flat Reader"
     flat = True
@@ -42,6 +43,7 @@ class MetaINRFlatReader(MetaINRReader):
 def _is_flat(path: str) -> bool:
     """Of an archive with an index; others are shown, or found to be damaged, as volumes."""
     try:
-        return 1 in json.loads(Path(path).read_bytes())["grid"]["dims"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        extent = Grid.from_json(json.loads(Path(path).read_bytes())["grid"]).extent
+    except (OSError, MetaINRError, *DAMAGE):
         return False
+    return any(low == high for low, high in zip(extent[::2], extent[1::2], strict=True))
