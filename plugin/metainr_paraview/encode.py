@@ -10,6 +10,7 @@ from metainr_core.report import warn_of_misses
 from metainr_core.series import Progress as CoreProgress
 
 from .background import Job, LongFilter
+from .estimate import ReadOuts
 from .filter import stamp
 from .images import array_choice
 from .properties import NETWORK, PRESET, properties, settings
@@ -30,7 +31,7 @@ COLUMNS = {
     Selection=PRESET, Adapt=PRESET, WeightDecay=-1.0, Precision=PRESET, Device="auto", Seed=0,
     IgnoreNonfinite=0, Overwrite=0,
 )  # fmt: skip
-class MetaINREncode(LongFilter):
+class MetaINREncode(ReadOuts, LongFilter):
     """One row per encoded time step; the weights are in ``ArchiveFile``.
 
     Field data: ``minr_archive``, the path, from which Meta-INR Decode reads.
@@ -76,8 +77,9 @@ class _Encoding(Job):
     def show(self, output: Any) -> None:
         from metainr_core import Archive
 
-        if stamp(self.path) == self.before:
-            return  # another series, or none at all
+        if stamp(self.path) == self.before:  # of another series, or none at all
+            fill_table(output, COLUMNS, [])
+            return
         fill_table(output, COLUMNS, Archive.open(self.path).records)
         add_field_text(output, ARCHIVE_ARRAY, self.path)
 

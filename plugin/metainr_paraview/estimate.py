@@ -18,7 +18,7 @@ from .filter import first_line, stamp
 from .images import ASSOCIATIONS, announced_grid
 from .properties import in_property_names, settings
 
-NO_DATA = "known when the input has been read"
+NO_DATA = "once the input is read"
 ARRAY = "SelectInputScalars"
 NO_TORCH = "no PyTorch on the server: start it with metainr"
 
@@ -32,7 +32,7 @@ class Announced:
 
 
 class ReadOuts:
-    """Three lines for the panel of a filter with ``values``, about what its settings mean.
+    """Lines for the panel of a filter with ``values``, about what its settings mean.
 
     ParaView asks for them when the filter is made and after every Apply. While settings are
     edited, the client sends them as ``Unapplied`` and asks again (metainr_views.readouts).
@@ -52,8 +52,11 @@ class ReadOuts:
     def GetNetworks(self) -> str:
         return self._lines()[0]
 
-    def GetEachStep(self) -> str:
+    def GetParameters(self) -> str:
         return self._lines()[1]
+
+    def GetEachStep(self) -> str:
+        return self._lines()[2]
 
     def GetRunsOn(self) -> str:
         try:
@@ -77,22 +80,23 @@ class ReadOuts:
         edited = {n: new for n, (new, old) in self._unapplied.items() if shown[n] == old}
         return {**shown, **edited}
 
-    def _lines(self) -> tuple[str, str]:
+    def _lines(self) -> tuple[str, str, str]:
+        """Short ones: a panel shows about 24 letters of them."""
         values = self._shown()
         series = _announced(self, *values[ARRAY])
         if series is None:
-            return NO_DATA, ""
+            return NO_DATA, "", ""
         try:
             siren, config = _planned(values, series)
         except (MetaINRError, ImportError) as error:
-            return _line(error), ""
+            return _line(error), "", ""
         found = Estimate.of(siren, series.grid, series.components, config)
-        bricks = f"{found.networks:,} × " if found.networks > 1 else ""
-        about = "about " if config.weights == "coded" else ""
-        more = " without Max Error" if config.max_error else ""
+        coded = config.weights == "coded"
+        about, digits = ("about ", 2) if coded else ("", 3)
         return (
-            f"width {siren.width}: {bricks}{found.parameters:,} weights",
-            f"{about}{_size(found.bytes)}, {found.ratio:.3g} : 1{more}",
+            f"{found.networks:,} of width {siren.width}",
+            f"{found.networks:,} × {found.parameters:,}",
+            f"{about}{_size(found.bytes, digits)}, {_rounded(found.ratio, digits)} : 1",
         )
 
 
@@ -141,10 +145,14 @@ def _line(error: BaseException) -> str:
     return NO_TORCH if isinstance(error, ImportError) else in_property_names(first_line(error))
 
 
-def _size(count: float) -> str:
-    """Bytes in three digits, as file managers show them."""
+def _size(count: float, digits: int) -> str:
+    """Bytes as file managers show them."""
     for unit in ("bytes", "kB", "MB"):
         if count < 1000:
-            return f"{count:.3g} {unit}"
+            return f"{_rounded(count, digits)} {unit}"
         count /= 1000
-    return f"{count:.3g} GB"
+    return f"{_rounded(count, digits)} GB"
+
+
+def _rounded(number: float, digits: int) -> str:
+    return f"{float(f'{number:.{digits}g}'):,.10g}"

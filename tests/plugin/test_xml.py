@@ -113,17 +113,59 @@ def test_every_property_is_documented(name: str, element: ElementTree.Element) -
     assert text_of(element).endswith(".")
 
 
+def panel(name: str, *, advanced: bool = True) -> dict[str, list[str]]:
+    """Groups and their properties from top to bottom, as ParaView's panel shows them: in the order
+    of the properties, but all of a group where its first one stands, seen or not."""
+    groups: dict[str, str] = {}
+    for group in PROXIES[name].iterfind("PropertyGroup"):
+        groups |= {p.get("name", ""): group.get("label", "") for p in group}
+    result: dict[str, list[str]] = {}
+    for element in properties_of(name):
+        seen = "never" if element.get("information_only") else "default"
+        seen = element.get("panel_visibility", seen)
+        rows = result.setdefault(groups.get(element.get("name", ""), ""), [])
+        if element.tag != "InputProperty" and seen in ("default", *["advanced"][:advanced]):
+            rows.append(element.get("name", ""))
+    return {label: rows for label, rows in result.items() if rows}
+
+
 @pytest.mark.parametrize("name", PROXIES)
-def test_every_property_is_in_a_group_or_is_no_setting(name: str) -> None:
-    grouped = {p.get("name") for p in PROXIES[name].iterfind("PropertyGroup/Property")}
-    names = {
-        element.get("name")
-        for element in properties_of(name)
-        if element.tag != "InputProperty"
-        and not element.get("information_only")
-        and element.get("panel_visibility") != "never"
+def test_every_property_that_is_seen_is_in_a_group(name: str) -> None:
+    assert "" not in panel(name)
+    names = {element.get("name") for element in properties_of(name)}
+    grouped = [p.get("name") for p in PROXIES[name].iterfind("PropertyGroup/Property")]
+    assert set(grouped) <= names
+    assert len(grouped) == len(set(grouped))
+
+
+def test_the_panels_begin_with_what_most_people_need() -> None:
+    expected = ["Networks", "Parameters", "EachStep", "RunsOn"]
+    assert panel("MetaINRPretrain", advanced=False) == {
+        "Data": ["SelectInputScalars"],
+        "Output": ["PriorFile"],
+        "Expected": expected,
+        "Network": ["Preset", "Width", "TargetRatio"],
+        "Training": ["OuterSteps"],
+        "Run": ["RunAgain", "Stop"],
     }
-    assert grouped == names
+    assert panel("MetaINREncode", advanced=False) == {
+        "Data": ["SelectInputScalars"],
+        "Output": ["ArchiveFile"],
+        "Start": ["PriorFile", "Init", "KeyInterval"],
+        "Expected": expected,
+        "Network": ["Preset", "Width"],
+        "Size and Quality": ["TargetRatio", "TargetPSNR", "MaxError"],
+        "Training": ["Epochs"],
+        "Run": ["RunAgain", "Stop"],
+    }
+    for name in STAGES:
+        assert list(panel(name)) == [*list(panel(name, advanced=False))[:-1], "Computation", "Run"]
+
+
+@pytest.mark.parametrize(("name", "element"), ALL)
+def test_what_is_only_shown_comes_from_the_class(name: str, element: ElementTree.Element) -> None:
+    if element.get("information_only") and element.get("command"):
+        assert callable(getattr(class_of(PROXIES[name]), element.get("command", "")))
 
 
 @pytest.mark.parametrize("name", PROXIES)
@@ -132,6 +174,9 @@ def test_the_class_has_these_properties_and_defaults(name: str) -> None:
     for element in properties_of(name):
         command = element.get("command", "")
         if element.get("information_only") or command in VTK_COMMANDS:
+            continue
+        if element.get("is_internal"):
+            assert callable(getattr(class_of(PROXIES[name]), command))
             continue
         default = defaults.pop(python_name(element))
         if element.get("repeat_command"):  # a list, set element by element, of any length
