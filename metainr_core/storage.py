@@ -157,6 +157,8 @@ def read_metadata(path: Path) -> dict[str, Any]:
             metadata = _unpacked(metadata)
     except KeyError as error:
         raise MetaINRError(f"{path} was not written by Meta-INR: it has no metadata") from error
+    except FileNotFoundError as error:
+        raise MetaINRError(f"{path} does not exist") from error
     except OSError as error:
         raise MetaINRError(f"{path} cannot be read: {error.strerror or error}") from error
     except (SafetensorError, ValueError, RecursionError, TypeError, zlib.error) as error:

@@ -40,6 +40,7 @@ class MetaINRFilter(VTKPythonAlgorithmBase):
     def __init__(self, **ports: Any):
         super().__init__(nOutputPorts=len(self.output_types), **ports)
         self.values: dict[str, Any] = dict(self.property_defaults)
+        self._told: tuple[str, int] | None = None
 
     def FillOutputPortInformation(self, port: int, info: Any) -> int:
         info.Set(vtkDataObject.DATA_TYPE_NAME(), self.output_types[port])
@@ -74,9 +75,16 @@ class MetaINRFilter(VTKPythonAlgorithmBase):
             empty(outInfo)
             if output is not None:
                 add_field_text(output, ERROR_ARRAY, message)
-            self.report(message)
+        self._tell(message)
         # 0 would add VTK's own lines about a failed request to the one that says what is wrong.
         return 1
+
+    def _tell(self, message: str) -> None:
+        """Reports an error once: VTK asks for data that were not there again and again."""
+        told = message, int(self.GetExecutive().GetPipelineMTime())
+        if message and told != self._told:
+            self.report(message)
+        self._told = told
 
     def _show_warning(self, message: Warning | str, *where: Any) -> None:
         if isinstance(message, MetaINRWarning):

@@ -10,7 +10,7 @@ import pytest
 from metainr_core.errors import MetaINRWarning, SeriesError
 
 pytest.importorskip("vtkmodules")
-from metainr_paraview.filter import ERROR_ARRAY, TableFilter, stamp
+from metainr_paraview.filter import ERROR_ARRAY, MetaINRFilter, TableFilter, stamp
 from metainr_paraview.tables import field_text, fill_table
 from vtkmodules.vtkCommonCore import vtkOutputWindow, vtkPoints
 
@@ -120,6 +120,39 @@ def test_errors_reach_the_output_window(lab: Any) -> None:
     algorithm.Update()
     vtkOutputWindow.GetInstance().RemoveAllObservers()
     assert messages == ["ERROR: Failing: no\n"]
+
+
+def test_an_error_is_told_once_until_something_changes(lab: Any) -> None:
+    class Empty(MetaINRFilter):
+        """Announces points that it cannot give, so that every update asks for them again."""
+
+        label, output_types = "Empty", ("vtkImageData",)
+        runs, fails = 0, True
+
+        def RequestInformation(self, request: Any, inInfo: Any, outInfo: Any) -> int:
+            extent = outInfo.GetInformationObject(0)
+            extent.Set(self.GetExecutive().WHOLE_EXTENT(), (0, 3, 0, 3, 0, 3), 6)
+            return 1
+
+        def run(self, inInfo: Any, output: Any, progress: Any) -> None:
+            self.runs += 1
+            if self.fails:
+                raise SeriesError("nothing there")
+
+    algorithm = Empty(nInputPorts=0)
+    messages = lab.messages(algorithm)
+    algorithm.Update()
+    algorithm.Update()
+    assert (algorithm.runs, len(messages)) == (2, 1)
+    assert field_text(algorithm.GetOutputDataObject(0), ERROR_ARRAY) == "nothing there"
+    algorithm.Modified()
+    algorithm.Update()
+    assert (algorithm.runs, len(messages)) == (3, 2)
+    algorithm.fails = False
+    algorithm.Update()
+    algorithm.fails = True
+    algorithm.Update()
+    assert (algorithm.runs, len(messages)) == (5, 3), "it had worked meanwhile"
 
 
 def test_progress_is_shown_with_its_text(lab: Any) -> None:
