@@ -20,8 +20,10 @@ from metainr_core.errors import Cancelled
 from .filter import PROGRESS_INTERVAL, Progress, TableFilter
 from .series import Here
 
-_FIRST_SLICE = 1.0  # seconds: what takes no longer is simply there after Apply
-_SLICE = 0.5
+# Seconds. What takes no longer than the longest slice is simply there after Apply; drawing and
+# whatever else the window does between two slices takes a fifth of the time at most.
+_SLICES = (0.5, 2.0)
+_SHARE = 4.0  # seconds of work for each second of the window
 
 
 class Job:
@@ -53,6 +55,7 @@ class LongFilter(TableFilter):
         self._asked = False
         self._waits = False
         self._time = 0
+        self._left = 0.0
         self._warned: list[Warning | str] = []
 
     def job(self) -> Job:
@@ -106,24 +109,20 @@ class LongFilter(TableFilter):
         if not self._asked:
             job.run(progress, lambda call: call())
             return
-        seconds = _SLICE
+        seconds = _SHARE * (time.monotonic() - self._left)
         if self._work is None:
-            seconds, self._work = _FIRST_SLICE, _Work(job)
+            self._work = _Work(job)
             weakref.finalize(self, _Work.end, self._work)
         finished = True
         try:
-            finished = self._work.go_on(progress, seconds)
+            finished = self._work.go_on(progress, min(max(seconds, _SLICES[0]), _SLICES[1]))
         finally:
+            self._left = time.monotonic()
             if finished:
                 self._work = None
 
     def _show_warning(self, message: Warning | str, *where: Any) -> None:
         self._warned.append(message)  # the other thread must not touch VTK
-
-    def _report_warnings(self) -> None:
-        warned, self._warned = self._warned, []
-        for message in warned:
-            super()._show_warning(message)
 
 
 class _Work:
@@ -143,27 +142,34 @@ class _Work:
         self._result: Any = None
         self._failure: BaseException | None = None
         self._go, self._pause = threading.Semaphore(0), threading.Semaphore(0)
+        self._alone = False
         # ParaView may be closed at any time; files are replaced as a whole.
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def go_on(self, progress: Progress, seconds: float) -> bool:
         """Works for about that long; whether all is done. Raises what the job raises."""
         self._report = progress
         end = time.monotonic() + seconds
-        while self._wait():
-            try:
-                self._result = self._call()
-            except BaseException as error:
-                self._failure = error
-            if self._may_pause and time.monotonic() >= end and not self.cancelled:
-                return False
+        try:
+            while self._wait():
+                try:
+                    self._result = self._call()
+                except BaseException as error:
+                    self._failure = error
+                if self._may_pause and time.monotonic() >= end and not self.cancelled:
+                    return False
+        finally:
+            del self._report  # it refers to the owner, whom this must not keep alive
         if self._error is not None:
             raise self._error
         return True
 
     def end(self) -> None:
         """Ends it where nothing is lost, without anything from VTK, which may be gone."""
-        self.cancelled = True
+        self.cancelled = self._alone = True
+        if threading.current_thread() is self._thread:  # Python collects garbage in any thread
+            return
         while not self._finished and self._wait():
             self._failure = Cancelled("stopped")
 
@@ -184,6 +190,8 @@ class _Work:
 
     def _here(self, call: Callable[[], Any], may_pause: bool = False) -> Any:
         """Runs ``call`` in the owner's thread, which may go and come back afterwards."""
+        if self._alone:
+            raise Cancelled("stopped")
         self._call, self._may_pause = call, may_pause
         self._pause.release()
         self._go.acquire()

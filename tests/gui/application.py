@@ -27,6 +27,10 @@ from tests.hosts import display, require
 
 MACROS = Path(__file__).parent / "macros"
 WINDOW = "pqClientMainWindow"
+PROPERTIES = (
+    "propertiesDock/propertiesPanel/scrollArea/qt_scrollarea_viewport/scrollAreaWidgetContents"
+    "/PropertiesFrame/ProxyPanel"
+)
 
 
 class Application:
@@ -68,6 +72,10 @@ class Application:
 
     def apply(self) -> None:
         self.event("propertiesDock/propertiesPanel/Accept", "activate")
+
+    def press(self, name: str) -> None:
+        """Presses a button of the Properties panel: ``press("Stop")``."""
+        self.event(f"{PROPERTIES}/{name}/1QPushButton0", "activate")
 
     def pause(self, seconds: float) -> None:
         """ParaView runs by itself: timers, live updates, animation."""
