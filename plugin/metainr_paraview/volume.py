@@ -27,7 +27,7 @@ _CACHED_IMAGES = 8
 
 @properties(
     Resolution="original", Scale=1.0, Dimensions=(0, 0, 0), UseBox=0,
-    Box=(0.0, 1.0, 0.0, 1.0, 0.0, 1.0), Member="", Device="auto",
+    Box=(0.0,) * 6, Member="", Device="auto",
 )  # fmt: skip
 class ArchiveSource(MetaINRFilter):
     """Decodes the step nearest to the time asked for, of one member of the archive.
@@ -78,6 +78,11 @@ class ArchiveSource(MetaINRFilter):
         steps, members = self._archive.steps, self._archive.members
         return [m.name for m in members if m.name and any(step in m.steps for step in steps)]
 
+    def GetBoxRange(self) -> list[float]:
+        """Lowest and highest of each of the six numbers of ``Box``; 0 to 1 without an archive."""
+        bounds = (0.0, 1.0) * 3 if self._archive is None else self._archive.grid.bounds
+        return [b for axis in (0, 2, 4) for b in 2 * bounds[axis : axis + 2]]
+
     def _chosen_records(self) -> list[StepRecord]:
         """Of the encoded steps of ``Member``, or without one of the first that has any."""
         archive, name = self._archive, self.values["Member"]
@@ -106,7 +111,7 @@ class ArchiveSource(MetaINRFilter):
         values, grid = self.values, self._archive.grid
         if values["Device"] not in DEVICES:
             raise SettingsError(f"Device is {values['Device']!r}; one of {', '.join(DEVICES)}")
-        if values["UseBox"]:
+        if values["UseBox"] and any(values["Box"]):
             grid = grid.cropped(values["Box"])
         if values["Resolution"] == "original":
             return grid
