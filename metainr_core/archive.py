@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from .decode import decode_grid
+from . import fused
+from .decode import decode_grid, start_grid
 from .device import decode_dtype, find_device
 from .errors import DAMAGE, ArchiveError, MetaINRError
 from .grid import Grid
@@ -31,6 +34,8 @@ from .series import Progress, Range, no_progress
 from .siren import Siren
 from .step_files import FORMAT_VERSION, StepFiles, check_version, read_step
 from .storage import make_folder, write_atomically
+
+_Plan = tuple[Siren, BrickLayout, list[np.ndarray], np.ndarray, np.ndarray, torch.dtype]
 
 _INDEX_INTERVAL = 2.0  # seconds between writes of the index while steps are added
 
@@ -325,7 +330,8 @@ class Archive:
         """The networks of one step, float32. Raises MetaINRError when a file is missing or damaged.
 
         A step that is stored as a difference needs the steps from the last key frame on; the
-        networks loaded last are kept, so that going through the steps reads each file once.
+        networks loaded lately are kept (64 MB), so that going through the steps, also backwards,
+        reads each file once.
         """
         self._check(step)
         return self._files.load(step)
@@ -344,20 +350,55 @@ class Archive:
         ``Archive.grid`` was resampled or cropped to. Where a step has a ``bound``, no value at
         an original voxel is further from its original. Raises ArchiveError, MetaINRError.
         """
+        siren, grid = self.load_step(step), grid or self.grid
+        with self._memory_for(grid):
+            plan = self._plan(step, siren.to(find_device(device)), grid)
+            return self._complete(step, grid, decode_grid(*plan, progress))
+
+    def decode_ahead(
+        self, step: int, grid: Grid, *, device: str = "auto"
+    ) -> Callable[[Progress], np.ndarray] | None:
+        """Begins to decode a step, and returns at once what waits for its values and returns them.
+
+        They are those of ``decode``. Threads of the compiled library work meanwhile, at low
+        priority, until they are done or nobody refers to what was returned any more. None where
+        PyTorch would decode, which does nothing in the background. Raises ArchiveError,
+        MetaINRError, as does what is returned.
+        """
         siren = self.load_step(step).to(find_device(device))
-        grid = grid or self.grid
+        with self._memory_for(grid):
+            plan = self._plan(step, siren, grid)
+            if not fused.serves(siren.weights[0].device, plan[-1]):
+                return None
+            decoding = start_grid(*plan, background=True)
+
+        def values(progress: Progress = no_progress) -> np.ndarray:
+            with self._memory_for(grid, held=True):
+                return self._complete(step, grid, decoding.values(progress))
+
+        return values
+
+    def _plan(self, step: int, siren: Siren, grid: Grid) -> _Plan:
+        """The arguments of ``decode_grid`` up to ``dtype``."""
+        dtype = decode_dtype(self._records[step].precision, siren.weights[0].device)
         centre, half = self.header.value_range.scale()
+        return siren, self.layout, self.grid.index_coordinates(grid), centre, half, dtype
+
+    def _complete(self, step: int, grid: Grid, values: np.ndarray) -> np.ndarray:
+        """With what the networks lack, where a bound is kept."""
+        if self._records[step].bound:
+            values += resample(self._files.residual(step), self.grid.index_coordinates(grid))
+        return values
+
+    @contextmanager
+    def _memory_for(self, grid: Grid, held: bool = False) -> Iterator[None]:
+        """Says what to do where there is not enough; ``held``: the values have theirs."""
         # The values, and where they lie along each axis.
         size = 4 * grid.voxels * self.components + 32 * sum(grid.dims)
         try:
-            if size > free_memory():
+            if not held and size > free_memory():
                 raise MemoryError
-            positions = self.grid.index_coordinates(grid)
-            dtype = decode_dtype(self.record(step).precision, siren.weights[0].device)
-            values = decode_grid(siren, self.layout, positions, centre, half, progress, dtype)
-            if self.record(step).bound:
-                values += resample(self._files.residual(step), positions)
-            return values
+            yield
         except MemoryError as error:
             raise MetaINRError(
                 f"{grid.dims} values need {size / 2**30:.3g} GiB, which this machine does not"

@@ -48,8 +48,8 @@ def decode_grid(
     positions: Sequence[np.ndarray],
     centre: np.ndarray,
     half: np.ndarray,
-    progress: Progress = no_progress,
     dtype: torch.dtype = torch.float32,
+    progress: Progress = no_progress,
 ) -> np.ndarray:
     """Values ``(nz, ny, nx, components)`` float32 at a tensor grid of positions.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from .weights import as_bytes_tensor, digest, pack, unpack
 FORMAT_VERSION = 3
 _REFERENCE_NAMES = {"none": "numbers", "prior": "prior", "previous": "step before"}
 _RESIDUAL = "residual"
+_HELD_BYTES = 64 << 20
 
 
 class StepFiles:
@@ -32,8 +34,9 @@ class StepFiles:
         self.header = header
         self.records = records
         self.layout = BrickLayout.of(header.grid.dims, header.siren.brick_size)
-        # The networks read or written last: what the next step may be stored relative to.
-        self._held: tuple[int, str, Siren] | None = None
+        # Networks read or written lately, with their files' sha256: steps are stored relative to
+        # the one before, and are also asked for backwards.
+        self._held: OrderedDict[int, tuple[str, Siren]] = OrderedDict()
         self._prior: Siren | None = None
 
     @property
@@ -83,6 +86,7 @@ class StepFiles:
             tensors[_RESIDUAL] = as_bytes_tensor(residual)
         path = self.path(record.step)
         save_tensors(path, tensors, metadata)
+        self._held.clear()  # those that are stored relative to what the file was before
         self._hold(with_file(record, path, self.header), siren)
 
     def adopt(self, step: int, record: StepRecord, metadata: Mapping[str, Any]) -> None:
@@ -138,8 +142,9 @@ class StepFiles:
                 )
         except OSError as error:
             raise ArchiveError(f"{path} cannot be read: {error.strerror or error}") from error
-        if self._held is not None and self._holds(step):
-            return self._held[2]
+        if self._holds(step):
+            self._held.move_to_end(step)
+            return self._held[step][1]
         reference, networks = self._reference(record), self.layout.bricks
         siren = unpack(path, record.weights, header.siren, header.components, networks, reference)
         if metadata is not None or reference is not None:
@@ -163,11 +168,14 @@ class StepFiles:
 
     def _hold(self, record: StepRecord, siren: Siren) -> None:
         self.records[record.step] = record
-        self._held = record.step, record.sha256, siren
+        self._held[record.step] = record.sha256, siren
+        self._held.move_to_end(record.step)
+        while len(self._held) > 1 and sum(s.bytes for _, s in self._held.values()) > _HELD_BYTES:
+            self._held.popitem(last=False)
 
     def _holds(self, step: int) -> bool:
         record = self.records.get(step)
-        return record is not None and (step, record.sha256) == (self._held or ())[:2]
+        return record is not None and record.sha256 == self._held.get(step, ("",))[0]
 
 
 def check_version(path: Path, data: Mapping[str, Any]) -> None:

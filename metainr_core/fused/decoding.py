@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ _RUNNING, _FINISHED = 0, 1
 _WAIT = 50  # milliseconds between calls of progress
 
 
-class BricksAlong(NamedTuple):
+@dataclass(frozen=True)
+class BricksAlong:
     """The bricks along one axis of a grid of ``positions`` values.
 
     ``first``, ``count``, ``turn``: ``(bricks,)`` int32. A brick's values lie at ``first`` …
@@ -46,7 +47,8 @@ class _Axis(ctypes.Structure):
     @classmethod
     def of(cls, axis: BricksAlong) -> _Axis:
         bricks, longest = axis.local.shape
-        first, count, turn, local, share = (a.ctypes.data for a in axis[1:])
+        first, count, turn = (a.ctypes.data for a in (axis.first, axis.count, axis.turn))
+        local, share = axis.local.ctypes.data, axis.share.ctypes.data
         return cls(bricks, axis.positions, first, count, turn, longest, local, share)
 
 

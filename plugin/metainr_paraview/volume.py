@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Any
 
 from vtkmodules.vtkCommonCore import vtkInformationVector
@@ -19,10 +18,8 @@ from .encode import ARCHIVE_ARRAY
 from .filter import MetaINRFilter, Progress, remove_times, stamp
 from .images import announce_grid
 from .properties import properties
+from .stepping import Direction, StepImages
 from .tables import add_field_text
-
-_CACHED_BYTES = 512 << 20
-_CACHED_IMAGES = 8
 
 
 @properties(
@@ -44,7 +41,8 @@ class ArchiveSource(MetaINRFilter):
         self._grid: Grid | None = None
         self._records: list[StepRecord] = []
         self._problem: MetaINRError | ImportError | None = None
-        self._images: OrderedDict[Any, vtkImageData] = OrderedDict()
+        self._images: StepImages | None = None
+        self._direction = Direction()
 
     def archive_path(self) -> str:
         """Path of the ``.minr`` file. Raises MetaINRError."""
@@ -101,8 +99,9 @@ class ArchiveSource(MetaINRFilter):
         path = self.archive_path()
         found = stamp(path)
         if self._archive is None or str(self._archive.path) != path or found != self._stamp:
-            self._images.clear()
+            self._archive = self._images = None
             self._archive = Archive.open(path)
+            self._images = StepImages(self._archive)
             self._stamp = found
         if not self._archive.steps:
             raise ArchiveError(f"{path} holds no encoded step yet; run Meta-INR Encode")
@@ -123,7 +122,7 @@ class ArchiveSource(MetaINRFilter):
         return grid.resampled([asked or own for asked, own in dims])
 
     def run(self, inInfo: Any, output: vtkImageData, progress: Progress) -> None:
-        if self._problem is not None or self._grid is None:
+        if self._problem is not None or self._grid is None or self._images is None:
             raise self._problem or ArchiveError("no archive is open")
         info = self.GetOutputInformation(0)
         pipeline = vtkStreamingDemandDrivenPipeline
@@ -131,29 +130,15 @@ class ArchiveSource(MetaINRFilter):
         if any(high < low for low, high in zip(extent[::2], extent[1::2], strict=True)):
             return  # another process has all of it
         grid = self._grid.part(extent)
-        record = self._records[0]
+        position = 0
         if info.Has(pipeline.UPDATE_TIME_STEP()):
             time = info.Get(pipeline.UPDATE_TIME_STEP())
-            record = min(self._records, key=lambda r: abs(r.time - time))
-        output.ShallowCopy(self._image(record.step, grid, progress))
+            times = [record.time for record in self._records]
+            position = min(range(len(times)), key=lambda i: abs(times[i] - time))
+        record, device = self._records[position], self.values["Device"]
+        output.ShallowCopy(self._images.image(record.step, grid, device, progress))
         output.GetInformation().Set(vtkDataObject.DATA_TIME_STEP(), record.time)
         add_field_text(output, ARCHIVE_ARRAY, str(self._archive.path))
-
-    def _image(self, step: int, grid: Grid, progress: Progress) -> vtkImageData:
-        from metainr_core.vti import make_image
-
-        device = self.values["Device"]
-        key = (step, grid, device)
-        if key not in self._images:
-            self._make_room(4 * grid.voxels * self._archive.components)
-            values = self._archive.decode(step, grid, device=device, progress=progress)
-            self._images[key] = make_image(values, grid, self._archive.array)
-        self._images.move_to_end(key)
-        return self._images[key]
-
-    def _make_room(self, size: int) -> None:
-        """Forgets the images that were not used for longest, before one of ``size`` bytes."""
-        kept = sum(image.GetActualMemorySize() << 10 for image in self._images.values())
-        while self._images and (len(self._images) >= _CACHED_IMAGES or kept + size > _CACHED_BYTES):
-            _, image = self._images.popitem(last=False)
-            kept -= image.GetActualMemorySize() << 10
+        following = self._direction.after(position, len(self._records))
+        if following is not None:
+            self._images.begin(self._records[following].step, grid, device)

@@ -179,7 +179,7 @@ def test_progress_runs_from_zero_towards_one(monkeypatch: pytest.MonkeyPatch) ->
     positions = [np.arange(20.0)] * 3
     seen: list[float] = []
     siren = networks(layout)
-    decode_grid(siren, layout, positions, *scale(), lambda f, m: seen.append(f))
+    decode_grid(siren, layout, positions, *scale(), progress=lambda f, m: seen.append(f))
     assert seen[0] == 0
     assert seen == sorted(seen)
     assert 0.5 < seen[-1] <= 1

@@ -11,7 +11,7 @@ from metainr_core.config import SirenConfig
 from metainr_core.fused import build
 from metainr_core.rounding import Rounding, choose_codes
 from metainr_core.sampling import coordinates
-from metainr_core.siren import Siren, forward, initialize, mean_squared_errors
+from metainr_core.siren import Siren, initialize, mean_squared_errors
 from metainr_core.training import Samples, Trainer
 
 CPU = torch.device("cpu")

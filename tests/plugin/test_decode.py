@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("vtkmodules")
-from metainr_paraview import volume
 from metainr_paraview.decode import MetaINRDecode
 from metainr_paraview.encode import MetaINREncode
 from metainr_paraview.filter import ERROR_ARRAY
@@ -191,48 +190,6 @@ def test_decode_follows_encode(lab: Any, encoded: Any, decode: Any, archive: Arc
     after = lab.values(decode.GetOutputDataObject(0))
     assert not np.array_equal(before, after)
     np.testing.assert_array_equal(after, Archive.open(archive.path).decode(1))
-
-
-def test_steps_are_decoded_once(decode: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    decoded = []
-    original = Archive.decode
-
-    def count(self: Archive, step: int, *rest: Any, **more: Any) -> np.ndarray:
-        decoded.append(step)
-        return original(self, step, *rest, **more)
-
-    monkeypatch.setattr(Archive, "decode", count)
-    for time in (0.5, 1.0, 0.5, 1.0, 0.6):
-        decode.UpdateTimeStep(time)
-    assert decoded == [0, 1]
-    monkeypatch.setattr(volume, "_CACHED_IMAGES", 2)
-    for time in (2.5, 0.5, 3.0, 1.0, 3.0):
-        decode.UpdateTimeStep(time)
-    assert decoded == [0, 1, 2, 3, 1]
-    monkeypatch.setattr(volume, "_CACHED_BYTES", 0)
-    for time in (2.5, 2.5, 3.0):
-        decode.UpdateTimeStep(time)
-    assert decoded == [0, 1, 2, 3, 1, 2, 3]
-
-
-def test_images_make_room_before_the_next_is_decoded(
-    decode: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One image at a time where two are more than is kept."""
-    kept = []
-    original = Archive.decode
-
-    def count(self: Archive, step: int, *rest: Any, **more: Any) -> np.ndarray:
-        kept.append(len(decode._images))
-        return original(self, step, *rest, **more)
-
-    monkeypatch.setattr(Archive, "decode", count)
-    for time in (0.5, 1.0, 2.5):
-        decode.UpdateTimeStep(time)
-    assert kept == [0, 1, 2]
-    monkeypatch.setattr(volume, "_CACHED_BYTES", 0)
-    decode.UpdateTimeStep(3.0)
-    assert kept == [0, 1, 2, 0]
 
 
 def test_a_cached_step_stays_as_it_is(lab: Any, decode: Any, archive: Archive) -> None:
