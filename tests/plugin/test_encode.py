@@ -80,7 +80,7 @@ def test_a_stop_keeps_finished_steps_and_the_next_run_continues(
 
     def watch(caller: Any, _event: str) -> None:
         steps.append(caller.GetProgressText() or "")
-        if steps[-1].startswith("step 2"):
+        if steps[-1].startswith("encode 3/4"):
             caller.SetAbortExecute(1)
 
     observer = algorithm.AddObserver("ProgressEvent", watch)
