@@ -50,12 +50,12 @@ def test_stop_run_again_and_delete(tmp_path: Path) -> None:
     deleted = gui.python(saved)
     gui.pause(1)
     later = gui.python(saved)
+    gui.python("SetActiveSource(FindSource('series.pvd'))")
+    gui.add_filter("MetaINREncode")
     gui.python(f"""
-        SetActiveSource(FindSource("series.pvd"))
-        encode = MetaINREncode(Input=GetActiveSource(), Scalars=["POINTS", "speed"])
+        encode = GetActiveSource()
         encode.ArchiveFile = {str(archive)!r}
         encode.Init, encode.Width, encode.Epochs = "random", 64, 40
-        SetActiveSource(encode)
     """)
     gui.pause(0.5)
     gui.apply()
