@@ -3,10 +3,15 @@
     metainr paraview [ARGS...]
     metainr pvpython SCRIPT [ARGS...]
     metainr pvbatch  SCRIPT [ARGS...]
+    metainr pvserver [ARGS...]
 
 ParaView is the one named by `--paraview PATH` (first argument), else by the environment variable
 PARAVIEW_HOME, else the one on the PATH. The plugin is loaded by the host itself (PV_PLUGIN_PATH),
 so that scripts use `paraview.simple.MetaINRPretrain(...)` without a LoadPlugin.
+
+On a cluster only the server needs PyTorch. There `metainr pvserver --server-port=11111` (without
+mpiexec: a process uses all cores), on the desktop `metainr paraview --server-url=cs://NODE:11111`,
+or any ParaView of the same version that has loaded MetaINR.xml. Files are those of the server.
 """
 
 from __future__ import annotations
@@ -21,8 +26,10 @@ from pathlib import Path
 
 from .errors import LaunchError
 
-PROGRAMS = ("paraview", "pvpython", "pvbatch")
+PROGRAMS = ("paraview", "pvpython", "pvbatch", "pvserver")
 XML_NAME = "MetaINR.xml"
+# The path of a script that the start-up script of ParaView's window runs.
+USER_SCRIPT = "METAINR_SCRIPT"
 # What the plugin imports. torch comes first: its folder is the virtual environment, which has to
 # be before the system's modules (an older sympy there breaks torch.optim).
 PACKAGES = ("torch", "safetensors", "tqdm", "metainr_core", "metainr_paraview")
@@ -39,6 +46,8 @@ def main(program: str, args: Sequence[str]) -> int:
     check_python(executable)
     folders = package_folders(PACKAGES)
     environment = host_environment(os.environ, folders, xml_folder(), macro_folder())
+    if program == "paraview":
+        rest = with_startup(rest, environment)
     sys.stdout.flush()
     os.execve(executable, [str(executable), *rest], environment)
 
@@ -144,7 +153,26 @@ def xml_folder() -> Path:
 
 def macro_folder() -> Path:
     """The folder whose files ParaView lists in its menu Macros."""
-    return _package_folder("metainr_paraview").parent / "metainr_views" / "macros"
+    return _views_folder() / "macros"
+
+
+def with_startup(args: Iterable[str], environment: dict[str, str]) -> list[str]:
+    """Arguments of ParaView's window with our start-up script, which also runs the user's.
+
+    ParaView runs only one ``--script``; the user's goes into ``environment`` (``USER_SCRIPT``).
+    """
+    rest, given = [], iter(args)
+    for arg in given:
+        name, equals, script = arg.partition("=")
+        if name != "--script":
+            rest.append(arg)
+        elif script := script if equals else next(given, ""):
+            environment[USER_SCRIPT] = script
+    return [f"--script={_views_folder() / 'startup.py'}", *rest]
+
+
+def _views_folder() -> Path:
+    return _package_folder("metainr_paraview").parent / "metainr_views"
 
 
 def host_environment(

@@ -39,7 +39,7 @@ class ReadOuts:
     """
 
     values: dict[str, Any]
-    # Edited values, each with the one that was applied then: once that changes, it is out of date.
+    # Edited values, each with the one that was applied then.
     _unapplied: dict[str, tuple[Any, Any]] = {}  # noqa: RUF012 (replaced, never changed)
 
     def SetUnapplied(self, text: str | None) -> None:
@@ -77,16 +77,17 @@ class ReadOuts:
         """The settings as the panel shows them, and under ``ARRAY`` the array's association and
         name."""
         shown = self._applied()
-        edited = {n: new for n, (new, old) in self._unapplied.items() if shown[n] == old}
-        return {**shown, **edited}
+        # Once another value is applied, the edited one is out of date.
+        self._unapplied = {n: v for n, v in self._unapplied.items() if shown[n] == v[1]}
+        return {**shown, **{name: new for name, (new, _) in self._unapplied.items()}}
 
     def _lines(self) -> tuple[str, str, str]:
         """Short ones: a panel shows about 24 letters of them."""
         values = self._shown()
-        series = _announced(self, *values[ARRAY])
-        if series is None:
-            return NO_DATA, "", ""
         try:
+            series = _announced(self, *values[ARRAY])
+            if series is None:
+                return NO_DATA, "", ""
             siren, config = _planned(values, series)
         except (MetaINRError, ImportError) as error:
             return _line(error), "", ""

@@ -56,8 +56,8 @@ def test_a_missing_paraview_is_one_clear_line(
     assert "\n" not in str(error.value)
     with pytest.raises(LaunchError, match="give the folder that holds"):
         launch.find_program("pvpython", tmp_path)
-    with pytest.raises(LaunchError, match="expected one of paraview, pvpython, pvbatch"):
-        launch.find_program("pvserver", None)
+    with pytest.raises(LaunchError, match="expected one of paraview, pvpython, pvbatch, pvserver"):
+        launch.find_program("pvdataserver", None)
 
 
 def test_another_python_in_the_host_is_refused(tmp_path: Path) -> None:
@@ -115,6 +115,24 @@ def test_the_environment_keeps_what_the_user_has_set() -> None:
     new = launch.host_environment(old, modules, Path("/xml"), Path("/macros"))
     assert new["PV_MACRO_PATH"] == join(["/macros", "/m"])
     assert launch.host_environment(old, modules, Path("/xml"))["PV_MACRO_PATH"] == "/m"
+
+
+@pytest.mark.parametrize("given", [["--script=mine.py"], ["--script", "mine.py"]])
+def test_the_window_runs_our_script_and_then_the_users(given: list[str]) -> None:
+    environment: dict[str, str] = {}
+    first, *rest = launch.with_startup(["--dr", *given, "data.pvd"], environment)
+    assert rest == ["--dr", "data.pvd"]
+    assert environment == {launch.USER_SCRIPT: "mine.py"}
+    name, _, script = first.partition("=")
+    assert name == "--script"
+    assert Path(script).is_file()
+    assert launch.USER_SCRIPT in Path(script).read_text()
+
+
+def test_the_window_without_a_script_of_the_user() -> None:
+    environment: dict[str, str] = {}
+    assert launch.with_startup(["--dr"], environment)[1:] == ["--dr"]
+    assert environment == {}
 
 
 def test_the_xml_folder_is_clean() -> None:

@@ -57,6 +57,13 @@ class Application:
             f"<pqevent object={target} command={quoteattr(command)} arguments={text}/>"
         )
 
+    def check(self, target: str, name: str, value: object) -> None:
+        """A widget's property, as text, has to be this: ``check("…/Accept", "enabled", "false")``."""
+        target, text = quoteattr(f"{WINDOW}/{target}"), quoteattr(str(value))
+        self._events.append(
+            f"<pqcheck object={target} property={quoteattr(name)} arguments={text}/>"
+        )
+
     def menu(self, name: str, action: str) -> None:
         """Chooses from a menu of the main window: ``menu("Macros", "metainr_plot")``."""
         self.event(f"menubar/menu_{name}", "activate", action)

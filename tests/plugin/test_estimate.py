@@ -118,6 +118,9 @@ def test_edited_settings_are_shown_until_they_are_applied(lab: Any, source: Any)
     # Applied, or changed by somebody else: what was sent before no longer counts for it.
     encode.SetWidth(20)
     assert lines(encode)[0] == "1 of width 20"
+    encode.SetWidth(16)
+    assert lines(encode)[0] == "1 of width 16"
+    encode.SetWidth(20)
     encode.SetUnapplied(None)
     assert lines(encode)[1] == "1 × 1,361"
 
