@@ -106,7 +106,9 @@ def check_python(executable: Path) -> None:
 def host_python(pvpython: Path) -> str:
     """The `major.minor` version of the Python inside pvpython."""
     question = "import sys; print('python', '.'.join(map(str, sys.version_info[:2])))"
-    environment = {name: value for name, value in os.environ.items() if name != "PV_PLUGIN_PATH"}
+    # A program of its own, not one more process of the MPI run that this one may be part of.
+    apart = ("PV_PLUGIN_PATH", "OMPI_", "PMIX_", "PMI_")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(apart)}
     result = subprocess.run(
         [pvpython, "-c", question], capture_output=True, text=True, env=environment
     )
