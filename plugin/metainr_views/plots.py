@@ -145,9 +145,16 @@ def show_curves(
     port: Any, view: Any, curves: Sequence[Curve], columns: dict[str, np.ndarray]
 ) -> None:
     """Those of them that are finite somewhere: of equal volumes PSNR is infinite at all times."""
-    shown = simple.GetRepresentation(port, view)
     seen = [curve for curve in curves if np.isfinite(columns[curve.column]).any()]
     place_legend(view, columns, seen)
+    shown = simple.GetRepresentation(port, view)
+    labels = list(shown.SeriesLabel)
+    now = [dict(zip(labels[::2], labels[1::2], strict=True)).get(x) for x in shown.SeriesVisibility]
+    if sorted(now, key=str) == sorted(curve.label for curve in seen):
+        return
+    # The panel of ParaView's window would undo part of what is changed under its eyes.
+    simple.Delete(shown)
+    shown = simple.Show(port, view)
     shown.UseIndexForXAxis, shown.XArrayName = 0, "time"
     shown.SeriesVisibility = [curve.column for curve in seen]
     texts: dict[str, list[tuple[str, ...]]] = {
@@ -155,6 +162,7 @@ def show_curves(
         "SeriesPlotCorner": [(curve.axis,) for curve in seen],
         "SeriesMarkerStyle": [(CIRCLE,) for _ in seen],
         "SeriesColor": [curve.color for curve in seen],
+        "SeriesOpacity": [("1",) for _ in seen],  # ParaView's own is lost when the table grows
     }
     for name, rows in texts.items():
         pairs = zip(seen, rows, strict=True)

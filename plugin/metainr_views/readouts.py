@@ -1,7 +1,8 @@
 """The lines under Expected, in the panels of Pretrain and Encode, follow what is typed.
 
-The server computes them from the settings that were applied, and from those that are edited, which
-it gets as JSON through the internal property ``Unapplied``. It changes no result and is in no state.
+The server computes them from the settings that were applied, and from those that are edited. It
+gets these as JSON through the internal property ``Unapplied``, which changes no result and is in
+no state.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class _Follower:
         if proxy is None:
             return
         before, self.applied = self.applied, _applied(proxy)
-        # While Apply goes on, all that changes gets into the Python trace; the lines are new anyway.
+        # What changes while Apply goes on gets into the Python trace. The lines are new anyway.
         if self.applied == before:
             proxy.GetProperty(UNAPPLIED).SetElement(0, json.dumps(_edited(proxy)))
             proxy.UpdateProperty(UNAPPLIED, True)
@@ -60,7 +61,8 @@ class _Follower:
 
 
 def _settings(proxy: Any) -> Iterator[tuple[str, Any]]:
-    iterator = proxy.NewPropertyIterator()
+    iterator = servermanager.vtkSMPropertyIterator()
+    iterator.SetProxy(proxy)
     iterator.Begin()
     while not iterator.IsAtEnd():
         prop = iterator.GetProperty()
