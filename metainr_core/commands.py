@@ -44,7 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         "metainr",
         description="Time-varying volumes as meta-learned SIREN weights.",
-        epilog="metainr paraview | pvpython | pvbatch [ARGS…] start ParaView with the plugin.",
+        epilog="metainr paraview | pvpython | pvbatch | pvserver … start ParaView with the plugin.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

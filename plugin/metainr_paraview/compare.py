@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vtkmodules.vtkCommonDataModel import vtkDataObject, vtkImageData
 
 from metainr_core.errors import Cancelled, SettingsError
 
-from .comparing import FIGURES, Figures, PipelinePair
 from .filter import Progress
 from .geometry import fill_surface
 from .images import announce_grid, array_choice
@@ -19,6 +18,9 @@ from .pair import PairFilter
 from .properties import properties
 from .series import PipelineSeries, Upstream
 from .tables import add_field_text, add_field_value, fill_table
+
+if TYPE_CHECKING:
+    from .comparing import Figures, PipelinePair
 
 TABLE, DIFFERENCE, REFERENCE, RECONSTRUCTION = range(4)
 DIFFERENCE_ARRAY = "difference"
@@ -83,6 +85,8 @@ class MetaINRCompare(PairFilter):
 
     @contextmanager
     def _pair(self, inputs: tuple[Upstream, Upstream], shown: Moment) -> Iterator[PipelinePair]:
+        from .comparing import PipelinePair
+
         ignore = bool(self.values["IgnoreNonfinite"])
 
         def matching(image: vtkImageData) -> tuple[str, str]:
@@ -105,6 +109,8 @@ class MetaINRCompare(PairFilter):
 
     def _known(self, pair: PipelinePair, progress: Any) -> Figures:
         """The figures found before, unless something has changed."""
+        from .comparing import Figures
+
         settings = {k: v for k, v in self.values.items() if k != "TimeSteps"}
         inputs = pair.reference, pair.reconstruction
         key = settings, [(series.upstream.modified, series.array, series.grid) for series in inputs]
@@ -115,6 +121,8 @@ class MetaINRCompare(PairFilter):
     def _show(self, pair: PipelinePair, shown: Moment, figures: Figures, progress: Any) -> None:
         """Fills the outputs that are of one time."""
         from metainr_core.vti import make_image
+
+        from .comparing import FIGURES
 
         progress(0.2, f"comparing time {shown.time:g}")
         first, second = pair.values(shown)

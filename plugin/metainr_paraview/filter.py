@@ -151,8 +151,9 @@ def missing_module(error: ImportError) -> str:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     return (
         f"ParaView's Python {version} cannot import {error.name or 'a module'}"
-        f" ({first_line(error)}); start ParaView with `metainr paraview`, or put the site-packages"
-        f" folder of a Python {version} environment with torch and safetensors first on PYTHONPATH"
+        f" ({first_line(error)}); start it with `metainr paraview` (a server with `metainr"
+        f" pvserver`), or put the site-packages folder of a Python {version} environment with torch"
+        f" and safetensors first on PYTHONPATH"
     )
 
 

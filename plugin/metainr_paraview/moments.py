@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metainr_core.comparison import same_times
 from metainr_core.errors import SettingsError
 
 
@@ -26,6 +25,8 @@ def moments(times: Sequence[float], others: Sequence[float]) -> list[Moment]:
     An input without times is the same at every time. Where both are, there is one moment, 0.
     Raises SettingsError when there is no common time.
     """
+    from metainr_core.comparison import same_times
+
     if not times and not others:
         return [Moment(0, 0.0, 0, 0)]
     if not others:

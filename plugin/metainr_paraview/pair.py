@@ -43,7 +43,7 @@ class PairFilter(OneProcessFilter):
                 grid = first.overlap(second)
             steps = [info.Get(_PIPELINE.TIME_STEPS()) or () for info in inputs]
             times = [moment.time for moment in moments(*steps)] if any(steps) else []
-        except MetaINRError:
+        except (MetaINRError, ImportError):
             pass
         for info in outputs:
             remove_times(info)
