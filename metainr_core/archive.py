@@ -220,7 +220,10 @@ class Archive:
             # Of another kind, and not to be deleted as one that is damaged.
             data = json.loads(text) if text.lstrip()[:1] in (b"{", b"") else None
             if not isinstance(data, dict) or data.get("format") != "minr":
-                raise ArchiveError(f"{path} is no .minr archive")
+                raise ArchiveError(
+                    f"{path} is no .minr archive; choose a file that Meta-INR Encode, File > Save"
+                    " Data or metainr encode wrote"
+                )
             check_version(path, data)
             header = Header.from_json(data)
             records = {int(r["step"]): StepRecord.from_json(r) for r in data["steps"]}
@@ -237,8 +240,9 @@ class Archive:
         except ArchiveError:
             raise
         except (MetaINRError, *DAMAGE) as error:
+            what = str(error) if isinstance(error, json.JSONDecodeError) else repr(error)
             raise ArchiveError(
-                f"{path} is damaged ({error!r}); if its folder is intact, delete this file alone"
+                f"{path} is damaged ({what}); if its folder is intact, delete this file alone"
                 " and open it again: it is rebuilt from its steps"
             ) from error
         archive._adopt_steps()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from .errors import ArchiveError
+from .errors import ArchiveError, PriorError
 from .hashing import file_sha256
 from .layout import BrickLayout
 from .prior import Prior
@@ -160,7 +160,13 @@ class StepFiles:
     def _reference(self, record: StepRecord) -> Siren | None:
         """What a step's coded weights are differences to; None for 0."""
         if record.reference == "prior":
-            self._prior = self._prior or Prior.load(self.prior_path).siren
+            try:
+                self._prior = self._prior or Prior.load(self.prior_path).siren
+            except PriorError as error:
+                raise ArchiveError(
+                    f"{self.prior_path}, to which the steps are differences, is missing or damaged;"
+                    " copy the archive with all of its folder again, or encode it again"
+                ) from error
             return self._prior.repeat(self.layout.bricks)
         if record.reference == "previous":
             return self.load(record.step - 1)

@@ -13,6 +13,7 @@ from metainr_core.errors import ArchiveError, MetaINRError, SettingsError
 from metainr_core.grid import Grid
 from metainr_core.members import described, find_member, member_of
 from metainr_core.records import StepRecord
+from metainr_core.report import warn_of_missing
 
 from .encode import ARCHIVE_ARRAY
 from .filter import MetaINRFilter, Progress, remove_times, stamp
@@ -43,6 +44,7 @@ class ArchiveSource(MetaINRFilter):
         self._problem: MetaINRError | ImportError | None = None
         self._images: StepImages | None = None
         self._direction = Direction()
+        self._tells_missing = False
 
     def archive_path(self) -> str:
         """Path of the ``.minr`` file. Raises MetaINRError."""
@@ -103,7 +105,13 @@ class ArchiveSource(MetaINRFilter):
             self._archive = Archive.open(path)
             self._images = StepImages(self._archive)
             self._stamp = found
+            self._tells_missing = True
         if not self._archive.steps:
+            if self._archive.missing:
+                raise ArchiveError(
+                    f"{path}: the files of all of its steps are missing in {self._archive.folder};"
+                    " copy that folder again"
+                )
             raise ArchiveError(f"{path} holds no encoded step yet; run Meta-INR Encode")
 
     def _chosen_grid(self) -> Grid:
@@ -124,6 +132,9 @@ class ArchiveSource(MetaINRFilter):
     def run(self, inInfo: Any, output: vtkImageData, progress: Progress) -> None:
         if self._problem is not None or self._grid is None or self._images is None:
             raise self._problem or ArchiveError("no archive is open")
+        if self._tells_missing:
+            warn_of_missing(self._archive)
+            self._tells_missing = False
         info = self.GetOutputInformation(0)
         pipeline = vtkStreamingDemandDrivenPipeline
         extent = info.Get(pipeline.UPDATE_EXTENT())
