@@ -1,4 +1,4 @@
-"""Run by pvpython or pvbatch: one short Pretrain, Encode and Decode, wherever the server is.
+"""Run by pvpython or pvbatch: each filter once, for a short time, wherever the server is.
 
 drive_hosts.py XML SERIES.pvd FOLDER SETTINGS(JSON) [PORT]; with PORT the server is a pvserver.
 Every process prints; with several, only the first prints JSON.
@@ -38,6 +38,12 @@ result = {
     "input_range": series.PointData["speed"].GetRange(),
     "torch": "torch" in sys.modules,
 }
+compare = simple.MetaINRCompare(Reference=series, Reconstruction=decode)
+compare.UpdatePipeline(2.5)
+result["compared"] = compare.GetDataInformation().GetNumberOfRows()
+projection = simple.MetaINRProjection(Input=encode, Method="pca")
+projection.UpdatePipeline()
+result["mapped"] = projection.GetDataInformation().GetNumberOfRows()
 table = servermanager.Fetch(pretrain)
 message = table.GetFieldData().GetAbstractArray("minr_error") if table else None
 result["message"] = message.GetValue(0) if message else ""

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ import pytest
 
 pytest.importorskip("vtkmodules")
 from metainr_core.archive import Archive
+from tests.hosts import pvserver
 
 pytestmark = pytest.mark.skipif(not shutil.which("pvpython"), reason="ParaView is not installed")
 needs_mpi = pytest.mark.skipif(
@@ -42,6 +40,7 @@ def check(lab: Any, result: dict[str, Any], arguments: Sequence[str]) -> None:
     values = lab.wave(lab.grid, 2.5)
     assert result["input_range"] == pytest.approx([values.min(), values.max()])
     assert result["message"] == ""
+    assert (result["compared"], result["mapped"]) == (1, 4)
     decoded = Archive.open(json.loads(arguments[2])["archive"]).decode(0)
     assert result["reader_points"] == 1920
     assert result["reader_range"] == pytest.approx([decoded.min(), decoded.max()], abs=1e-5)
@@ -49,24 +48,10 @@ def check(lab: Any, result: dict[str, Any], arguments: Sequence[str]) -> None:
 
 
 @pytest.fixture
-def server(lab: Any, tmp_path: Path) -> Iterator[int]:
+def server(tmp_path: Path) -> Iterator[int]:
     """The port of a pvserver that serves one client."""
-    with (tmp_path / "server.log").open("w+") as log:
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            port = free.getsockname()[1]
-        process = subprocess.Popen(
-            ["pvserver", f"--server-port={port}"], env=lab.environment(), stdout=log, stderr=log
-        )
-        try:
-            for _ in range(300):
-                if "Connection URL" in (tmp_path / "server.log").read_text():
-                    break
-                time.sleep(0.1)
-            yield port
-        finally:
-            process.terminate()
-            process.wait()
+    with pvserver(tmp_path / "server.log") as port:
+        yield port
 
 
 def test_client_and_server(lab: Any, server: int, arguments: list[str]) -> None:
@@ -86,7 +71,7 @@ def test_several_mpi_processes_decode_but_do_not_train(lab: Any, arguments: list
     assert result["rounds"] == 0
     assert result["rows"] == 0
     lines = [x for x in result["output"].splitlines() if "this server has 2" in x]
-    assert len(lines) == 2, "one line of each filter, from one process"
+    assert len(lines) == 4, "one line of each filter, from one process"
     assert not list(Path(arguments[1]).iterdir())
     assert 0 < result["reader_points"] < 1920, "the first process decodes its part"
 
@@ -95,10 +80,11 @@ def test_torch_missing(lab: Any, arguments: list[str]) -> None:
     environment = {**os.environ, "PYTHONPATH": f"{lab.root}:{lab.root / 'plugin'}"}
     result = lab.drive("drive_hosts.py", *arguments, environment=environment)
     assert (result["rounds"], result["rows"], result["points"]) == (0, 0, 0)
+    assert (result["compared"], result["mapped"]) == (0, 0)
     assert result["message"].startswith("ParaView's Python 3.")
     assert "cannot import torch" in result["message"]
     assert "metainr paraview" in result["message"]
     assert "Traceback" not in result["output"]
-    for label in ("Pretrain", "Encode", "Decode", "Reader"):
+    for label in ("Pretrain", "Encode", "Decode", "Reader", "Compare", "Projection"):
         lines = [x for x in result["output"].splitlines() if f"ERROR: Meta-INR {label}:" in x]
         assert len(lines) == 1, result["output"]
