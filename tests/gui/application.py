@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -37,28 +37,34 @@ class Application:
     """One session of ParaView in `folder`, started by `metainr paraview`.
 
     ``url``: of a pvserver (`cs://localhost:11111`) to connect to; None computes in the window's
-    own process. ``environment``: variables besides those of this process.
+    own process. ``command``: what starts ParaView instead of `metainr paraview`.
+    ``environment``: variables besides those of this process.
     """
 
-    def __init__(self, folder: Path, url: str | None = None, **environment: str):
+    def __init__(
+        self, folder: Path, url: str | None = None, command: Sequence[str] = (), **environment: str
+    ):
         require("paraview", "Xvfb")
         self.folder = folder / "gui"
         self.folder.mkdir()
         self.url = url
+        self.command = command or (str(Path(sys.executable).with_name("metainr")), "paraview")
         self.environment = environment
         self._events: list[str] = []
         self._steps = 0
         self._results: list[Any] | None = None
 
     def event(self, target: str, command: str, arguments: object = "") -> None:
-        """An event of ParaView's tests; ``target``: names of widgets from the main window on."""
-        target, text = quoteattr(f"{WINDOW}/{target}".rstrip("/")), quoteattr(str(arguments))
+        """An event of ParaView's tests; ``target``: names of widgets from the main window on, or
+        after a slash from another window on."""
+        place = target[1:] if target.startswith("/") else f"{WINDOW}/{target}".rstrip("/")
+        target, text = quoteattr(place), quoteattr(str(arguments))
         self._events.append(
             f"<pqevent object={target} command={quoteattr(command)} arguments={text}/>"
         )
 
     def check(self, target: str, name: str, value: object) -> None:
-        """A widget's property, as text, has to be this: ``check("…/Accept", "enabled", "false")``."""
+        """A widget's property has to be this text: ``check("…/Accept", "enabled", "false")``."""
         target, text = quoteattr(f"{WINDOW}/{target}"), quoteattr(str(value))
         self._events.append(
             f"<pqcheck object={target} property={quoteattr(name)} arguments={text}/>"
@@ -79,6 +85,10 @@ class Application:
 
     def apply(self) -> None:
         self.event("propertiesDock/propertiesPanel/Accept", "activate")
+
+    def fill(self, name: str, path: object) -> None:
+        """Types the name of a file into the Properties panel: ``fill("PriorFile", path)``."""
+        self.event(f"{PROPERTIES}/{name}/FileChooser/FileLineEdit", "set_string", path)
 
     def press(self, name: str) -> None:
         """Presses a button of the Properties panel: ``press("Stop")``."""
@@ -111,8 +121,7 @@ class Application:
         its window Output Messages shows. Fails where an event or a piece of Python failed."""
         script = self.folder / "events.xml"
         script.write_text(f'<?xml version="1.0" ?><pqevents>{"".join(self._events)}</pqevents>')
-        metainr = Path(sys.executable).with_name("metainr")
-        command = [str(metainr), "paraview", "--dr", f"--test-script={script}", "--exit"]
+        command = [*self.command, "--dr", f"--test-script={script}", "--exit"]
         if self.url is not None:
             command.append(f"--server-url={self.url}")
         with display() as screen:
