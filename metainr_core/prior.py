@@ -141,10 +141,10 @@ class Prior:
 
 def _check_kind(path: Path, data: Mapping[str, Any]) -> None:
     if data.get("kind") == "step":
-        archive = path.absolute().parent.with_name(f"{path.absolute().parent.name}.minr")
-        raise PriorError(
-            f"{path} is a time step of an archive, not a prior; open {archive} instead"
-        )
+        folder = path.absolute().parent
+        archive = folder.with_name(f"{folder.name}.minr")
+        what = archive if archive.exists() else "the .minr file of that archive"
+        raise PriorError(f"{path} is a time step of an archive, not a prior; open {what} instead")
     if data.get("kind") != "prior":
         raise PriorError(f"{path} is a {data.get('kind')!r} file, not a prior; {_CURE}")
     if int(data.get("version", 0)) > FORMAT_VERSION:
