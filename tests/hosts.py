@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +50,27 @@ def display() -> Iterator[str]:
     finally:
         server.terminate()
         server.wait()
+
+
+@contextmanager
+def pvserver(log: Path) -> Iterator[int]:
+    """A pvserver that serves one client: its port. ``log``: a file for what it prints."""
+    with log.open("w") as file, socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+        free.close()
+        process = subprocess.Popen(
+            ["pvserver", f"--server-port={port}"], env=environment(), stdout=file, stderr=file
+        )
+        try:
+            for _ in range(300):
+                if "Connection URL" in log.read_text():
+                    break
+                time.sleep(0.1)
+            yield port
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def write_series(folder: Path, volumes: Sequence[np.ndarray], times: Sequence[float]) -> Path:
