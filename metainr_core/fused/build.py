@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import MetaINRWarning
 
-_SOURCES = ("fused.cpp", "decode.h", "parallel.h", "optimizer.h", "siren.h", "matrix.h", "simd.h")
+_SOURCES = ("fused.cpp", "decode.h", "optimizer.h", "siren.h", "matrix.h", "simd.h")
 # No -ffast-math, which would undo the rounding by which the sine finds its period.
 _FLAGS = (
     *("-O3", "-march=native", "-std=c++17", "-fno-math-errno", "-ffp-contract=fast"),

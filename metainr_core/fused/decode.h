@@ -4,13 +4,14 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
+#include <thread>
 
 #if defined(__linux__)
 #include <sys/resource.h>
 #endif
 
-#include "parallel.h"
 #include "siren.h"
 
 extern "C" {
@@ -128,66 +129,100 @@ class Decoding {
  public:
   enum State { RUNNING, FINISHED, NO_MEMORY };
 
-  // In the ``background`` it leaves the processor to those who are waited for.
+  // In the ``background`` its threads leave the processor to all others.
   Decoding(const DecodeJob& job, int bfloat16, int threads, int background)
-      : job_(job), runs_(runs(job_)) {
+      : job_(job), bfloat16_(bfloat16), runs_(runs(job_)) {
     for (const auto& turn : runs_)
       for (const Run& run : turn) points_ += run.count;
-    thread_ = std::thread([=] {
+    try {
+      for (int t = 0; t < threads; t++)
+        threads_.emplace_back([=] {
 #if defined(__linux__)
-      // Of this thread, and those that it starts.
-      if (background) setpriority(PRIO_PROCESS, 0, 10);
+          if (background) setpriority(PRIO_PROCESS, 0, 10);  // there, of this thread
 #endif
-      const State state = work(bfloat16, threads);
-      const std::lock_guard<std::mutex> lock(mutex_);
-      state_ = state;
-      changed_.notify_all();
-    });
+          work(Clock::now() + std::chrono::hours(100000));
+        });
+    } catch (const std::exception&) {
+      // The system gives no more threads: fewer do the work, and the one that waits.
+    }
   }
 
   ~Decoding() {
-    stop_ = true;
-    thread_.join();
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      stopped_ = true;
+      changed_.notify_all();
+    }
+    for (std::thread& t : threads_) t.join();
   }
 
-  // Until it is finished or the time is over; then ``fraction`` is done.
+  // Takes part, until it is finished or the time is over; then ``fraction`` is done. Threads in the
+  // background may not get the processor; that nobody waits for them alone, the caller works too.
   State wait(int milliseconds, double* fraction) {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait_for(lock, std::chrono::milliseconds(milliseconds),
-                      [&] { return state_ != RUNNING; });
+    if (milliseconds) work(Clock::now() + std::chrono::milliseconds(milliseconds));
+    const std::lock_guard<std::mutex> lock(mutex_);
     *fraction = points_ ? double(done_) / points_ : 1.0;
     return state_;
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   const DecodeJob job_;
+  const int bfloat16_;
   const std::vector<std::vector<Run>> runs_;
   int64_t points_ = 0;
-  std::atomic<int64_t> done_{0};
-  std::atomic<bool> stop_{false};
-  State state_ = RUNNING;
+  std::vector<std::thread> threads_;
+
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::thread thread_;
+  // All that follows is guarded by the mutex.
+  State state_ = RUNNING;
+  bool stopped_ = false;
+  size_t turn_ = 0, next_ = 0;  // the run that is handed out next
+  int busy_ = 0;                // threads at a run of this turn
+  int64_t done_ = 0;            // points
 
-  State work(int bfloat16, int threads) {
+  void work(Clock::time_point end) {
+    try {
 #ifdef METAINR_BF16
-    if (bfloat16) return work<Bfloat>(threads);
+      if (bfloat16_) return work<Bfloat>(end);
 #endif
-    return work<Float>(threads);
+      work<Float>(end);
+    } catch (const std::bad_alloc&) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      state_ = NO_MEMORY;
+      changed_.notify_all();
+    }
   }
 
   template <class Format>
-  State work(int threads) {
-    for (const auto& turn : runs_) {
-      const auto make = [&] {
-        return [&, evaluate = Evaluator<Format>(job_)](int64_t i) mutable {
-          evaluate(turn[i]);
-          done_ += turn[i].count;
-        };
-      };
-      if (!parallel(turn.size(), threads, make, stop_)) return NO_MEMORY;
+  void work(Clock::time_point end) {
+    Evaluator<Format> evaluate(job_);
+    while (const Run* run = take(end)) {
+      evaluate(*run);
+      const std::lock_guard<std::mutex> lock(mutex_);
+      done_ += run->count;
+      if (!--busy_) changed_.notify_all();
     }
-    return FINISHED;
+  }
+
+  // Null when there is none left, or no time.
+  const Run* take(Clock::time_point end) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (state_ == RUNNING && !stopped_ && Clock::now() < end) {
+      if (turn_ < runs_.size() && next_ < runs_[turn_].size()) {
+        busy_++;
+        return &runs_[turn_][next_++];
+      }
+      if (busy_) {
+        changed_.wait_until(lock, end);
+        continue;
+      }
+      next_ = 0;
+      if (++turn_ >= runs_.size()) state_ = FINISHED;
+      changed_.notify_all();
+    }
+    return nullptr;
   }
 };

@@ -64,7 +64,7 @@ class Decoding:
     """Values ``(nz, ny, nx, components)`` float32 that threads work on from now on.
 
     ``siren``: the networks of all bricks, x fastest; ``axes``: along x, y, z. ``dtype``: of the
-    hidden products. ``background``: on Linux, other work comes first. When nobody refers to it
+    hidden products. ``background``: on Linux, all other work comes first. When nobody refers to it
     any more, the threads are stopped.
     """
 
@@ -81,11 +81,13 @@ class Decoding:
             self._values.ctypes.data,
         )
         functions = _functions()
+        # Whoever waits takes part.
+        threads = torch.get_num_threads() - (not background)
         handle = functions.metainr_decode_start(
-            ctypes.byref(job), dtype == torch.bfloat16, torch.get_num_threads(), background
+            ctypes.byref(job), dtype == torch.bfloat16, threads, background
         )
         if not handle:
-            raise MemoryError("not enough memory or threads to decode")
+            raise MemoryError("not enough memory to decode")
         self._handle = handle
         # At exit too. The arrays stay until the threads have ended.
         arrays = (weights, axes, self._values)

@@ -3,6 +3,10 @@
 // A network's weights, its moments and the activations of a block of points stay in the caches of
 // the core that works on it; nothing is synchronised until a call ends. Called by
 // metainr_core/fused/__init__.py, which describes the arrays; compiled by it when first used.
+#include <atomic>
+#include <exception>
+#include <thread>
+
 #include "decode.h"
 #include "optimizer.h"
 
@@ -34,6 +38,31 @@ struct FitJob {
 }
 
 namespace {
+
+// Calls make()(i) for i in 0 … count - 1 on up to ``threads`` threads; make() is called on each.
+// False when memory ran out: no exception may leave a thread or the library.
+template <class Make>
+bool parallel(int64_t count, int threads, const Make& make) {
+  std::atomic<int64_t> next{0};
+  std::atomic<bool> failed{false};
+  const auto work = [&] {
+    try {
+      auto task = make();
+      for (int64_t i; !failed && (i = next++) < count;) task(i);
+    } catch (const std::bad_alloc&) {
+      failed = true;
+    }
+  };
+  std::vector<std::thread> others;
+  try {
+    for (int t = 1; t < std::min<int64_t>(threads, count); t++) others.emplace_back(work);
+  } catch (const std::exception&) {
+    // The system gives no more threads: fewer do the work.
+  }
+  work();
+  for (std::thread& t : others) t.join();
+  return !failed;
+}
 
 template <class Format>
 class Fitter {
@@ -152,9 +181,8 @@ int metainr_bfloat16() {
 }
 
 int metainr_fit(const FitJob* job, int bfloat16, int threads) {
-  std::atomic<bool> stop{false};
   const auto run = [&](auto format) {
-    return parallel(job->networks, threads, [&] { return Fitter<decltype(format)>(*job); }, stop);
+    return parallel(job->networks, threads, [&] { return Fitter<decltype(format)>(*job); });
   };
 #ifdef METAINR_BF16
   if (bfloat16) return run(Bfloat{});
@@ -162,7 +190,7 @@ int metainr_fit(const FitJob* job, int bfloat16, int threads) {
   return run(Float{});
 }
 
-// Null where memory or threads are short.
+// Null where memory is short.
 Decoding* metainr_decode_start(const DecodeJob* job, int bfloat16, int threads, int background) {
   try {
     return new Decoding(*job, bfloat16, threads, background);
