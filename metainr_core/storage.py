@@ -151,6 +151,7 @@ def siren_tensors(siren: Siren, prefix: str = "") -> dict[str, torch.Tensor]:
 def read_metadata(path: Path) -> dict[str, Any]:
     """The metadata that ``save_tensors`` stored. Raises MetaINRError."""
     try:
+        path.open("rb").close()  # safetensors takes every problem for a missing file
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {})[_KEY])
         if isinstance(metadata, dict):

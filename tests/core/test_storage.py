@@ -330,3 +330,12 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         assert str(path) in str(error.value)
         with pytest.raises(MetaINRError):
             load_siren(path, CONFIG, 2, 3)
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    for path, why in (
+        (tmp_path / "none.safetensors", "none.safetensors does not exist"),
+        (tmp_path, "cannot be read: Is a directory"),
+    ):
+        with pytest.raises(MetaINRError, match=why):
+            read_metadata(path)

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from paraview import servermanager, simple
 from paraview.vtk.util.numpy_support import vtk_to_numpy
@@ -16,18 +17,18 @@ simple.LoadPlugin(xml, remote=False)
 QUICK = {"Width": 8, "HiddenLayers": 1, "OuterSteps": 3, "InnerSteps": 2, "Tasks": 2}
 
 
-def values(source, time):
+def values(source: Any, time: float) -> Any:
     source.UpdatePipeline(time)
     return vtk_to_numpy(servermanager.Fetch(source).GetPointData().GetScalars())
 
 
-def error(source):
+def error(source: Any) -> str:
     source.UpdatePipeline()
     array = servermanager.Fetch(source).GetFieldData().GetAbstractArray("minr_error")
     return array.GetValue(0) if array else ""
 
 
-found = {}
+found: dict[str, Any] = {}
 source = simple.OpenDataFile(series)
 source.UpdatePipeline(2.5)
 at = values(source, 2.5).copy()
