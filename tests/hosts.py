@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,14 +53,17 @@ def display() -> Iterator[str]:
 
 
 @contextmanager
-def pvserver(log: Path) -> Iterator[int]:
-    """A pvserver that serves one client: its port. ``log``: a file for what it prints."""
+def pvserver(log: Path, variables: Mapping[str, str]) -> Iterator[int]:
+    """A pvserver that serves one client: its port.
+
+    ``log``: a file for what it prints. ``variables``: its environment.
+    """
     with log.open("w") as file, socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
         free.close()
         process = subprocess.Popen(
-            ["pvserver", f"--server-port={port}"], env=environment(), stdout=file, stderr=file
+            ["pvserver", f"--server-port={port}"], env=variables, stdout=file, stderr=file
         )
         try:
             for _ in range(300):

@@ -48,9 +48,9 @@ def check(lab: Any, result: dict[str, Any], arguments: Sequence[str]) -> None:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[int]:
+def server(lab: Any, tmp_path: Path) -> Iterator[int]:
     """The port of a pvserver that serves one client."""
-    with pvserver(tmp_path / "server.log") as port:
+    with pvserver(tmp_path / "server.log", lab.environment()) as port:
         yield port
 
 

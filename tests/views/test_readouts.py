@@ -24,7 +24,8 @@ def test_edited_settings_are_shown(tmp_path: Path, remote: bool) -> None:
     client = environment()
     if remote:  # a client needs no torch
         client["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "plugin")])
-    with pvserver(tmp_path / "server.log") if remote else nullcontext() as port:
+    server = pvserver(tmp_path / "server.log", environment())
+    with server if remote else nullcontext() as port:
         more = [str(port)] if remote else []
         result = subprocess.run(
             ["pvpython", script, pvd, *more],
