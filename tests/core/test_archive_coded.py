@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metainr_core import weights
+from metainr_core import step_files, weights
 from metainr_core.archive import Archive
 from metainr_core.errors import ArchiveError, MetaINRError
 from metainr_core.prior import Prior
@@ -111,6 +111,24 @@ def test_going_through_reads_every_file_once(
     # Anywhere else from the key frame on, and no further back.
     Archive.open(chain.path).decode(6)
     assert seen[STEPS:] == [4, 5, 6]
+
+
+def test_going_back_reads_every_file_once(chain: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, seen = Archive.open(chain.path), spy_on_files(monkeypatch)
+    for step in reversed(range(STEPS)):
+        opened.decode(step)
+    assert seen == [4, 5, 6, 7, 0, 1, 2, 3], "each chain from its key frame"
+
+
+def test_weights_are_held_up_to_a_number_of_bytes(
+    chain: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = chain.load_step(0).bytes
+    monkeypatch.setattr(step_files, "_HELD_BYTES", 2 * size)
+    opened, seen = Archive.open(chain.path), spy_on_files(monkeypatch)
+    for step in (3, 2, 1):
+        opened.decode(step)
+    assert seen == [0, 1, 2, 3, 0, 1], "the last two are held"
 
 
 def test_what_was_loaded_can_be_changed_by_nobody_else(chain: Archive) -> None:
