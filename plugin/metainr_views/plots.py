@@ -58,6 +58,8 @@ def plot(source: Any) -> list[Any]:
         raise PlotError(f"{label(source)} has no chart; {WHICH}")
     if kind(source) == COMPARE:
         source.TimeSteps = "all"
+    # Views are not told of what was finished for another one than them.
+    source.SMProxy.MarkModified(source.SMProxy)
     source.UpdatePipeline()
     port = simple.OutputPort(source, 0)
     if not port.GetDataInformation().GetNumberOfRows():
