@@ -86,6 +86,16 @@ def test_scale_and_dims(lab: Any, decode: Any, archive: Archive) -> None:
     assert image.GetBounds() == pytest.approx(bounds)
 
 
+def test_a_box_that_was_not_touched_is_the_whole_grid(lab: Any, decode: Any) -> None:
+    assert decode.GetBoxRange() == [0.0, 1.0] * 6
+    decode.SetUseBox(1)
+    decode.Update()
+    image = decode.GetOutputDataObject(0)
+    assert image.GetExtent() == (0, 15, 0, 11, 0, 9)
+    x, y, z = (list(image.GetBounds()[axis : axis + 2]) for axis in (0, 2, 4))
+    assert decode.GetBoxRange() == pytest.approx([*x, *x, *y, *y, *z, *z])
+
+
 def test_a_box_keeps_the_values_inside(lab: Any, decode: Any, archive: Archive) -> None:
     decode.SetUseBox(1)
     decode.SetBox(2.0, 5.0, -1.0, 1.0, 6.9, 15.1)

@@ -78,6 +78,8 @@ def test_the_reader_opens_archives(lab: Any, run: dict[str, Any]) -> None:
     assert run["reader"] == "MetaINRReader"
     assert run["reader_times"] == list(lab.times)
     assert run["reader_extent"] == [0, 15, 0, 11, 0, 9]
+    assert run["reader_box"] == pytest.approx(run["reader_bounds"])
+    assert run["given_box"] == [0, 1, 0, 1, 0, 1]
     assert run["keeper"] == list(lab.times)
 
 
