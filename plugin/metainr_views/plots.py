@@ -172,12 +172,11 @@ def show_curves(
 
 
 def place_legend(view: Any, columns: dict[str, np.ndarray], curves: Sequence[Curve]) -> None:
-    """Into the corner with the fewest points of the curves."""
+    """Into the corner that the curves pass least."""
     inside = dict.fromkeys(CORNERS, 0)
     for axis in (LEFT, RIGHT):
-        places = [(columns["time"], columns[c.column]) for c in curves if c.axis == axis]
-        points = np.concatenate([np.empty((0, 2)), *(np.stack(xy, axis=1) for xy in places)])
-        points = points[np.isfinite(points).all(axis=1)]
+        lines = [line(columns["time"], columns[c.column]) for c in curves if c.axis == axis]
+        points = np.concatenate([np.empty((0, 2)), *lines])
         if len(points):
             low, width = points.min(axis=0), np.ptp(points, axis=0)
             shares = (points - low) / np.where(width, width, 1)
@@ -185,6 +184,15 @@ def place_legend(view: Any, columns: dict[str, np.ndarray], curves: Sequence[Cur
                 near = np.abs(shares - corner) < LEGEND
                 inside[number] += int(near.all(axis=1).sum())
     view.LegendLocation = min(inside, key=inside.__getitem__)
+
+
+def line(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """``(n, 2)``: points along the finite part of a curve over rising `x`."""
+    known = np.isfinite(y)
+    if not known.any():
+        return np.empty((0, 2))
+    along = np.linspace(x[known][0], x[known][-1], 100)
+    return np.stack([along, np.interp(along, x[known], y[known])], axis=1)
 
 
 def sources_to_plot() -> list[Any]:
