@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("vtkmodules")
-from metainr_core import Archive
+from metainr_core import Archive, ArraySeries, EncodeConfig, Grid, SirenConfig, encode
+from metainr_core.ensemble import EnsembleSeries, Run
 from tests.gui.application import PROPERTIES, Application
 from tests.hosts import blob, write_series
 
@@ -74,3 +75,34 @@ def test_the_panel_tells_what_to_expect(tmp_path: Path) -> None:
         assert "Unapplied" not in text
     assert "Networks" not in trace()
     assert "Traceback" not in output
+
+
+def test_box_and_member_of_a_reader(tmp_path: Path) -> None:
+    grid = Grid((10, 9, 8), spacing=(0.5, 1.0, 2.0), origin=(1.0, -2.0, 3.0))
+    quick = EncodeConfig(siren=SirenConfig(8, 1, 10.0), init="random", epochs=1)
+    values = [blob(x, 10)[:8, :9, :, None] for x in (0.3, 0.7)]
+    series = [ArraySeries([v], grid=grid, times=(1.0,), array="speed") for v in values]
+    encode(series[0], tmp_path / "plain.minr", config=quick)
+    runs = EnsembleSeries([Run("a", series[0]), Run("b", series[1])])
+    encode(runs, tmp_path / "both.minr", config=quick)
+    gui = Application(tmp_path)
+    gui.open(tmp_path / "plain.minr")
+    gui.apply()
+    gui.check(f"{PROPERTIES}/Member", "visible", "false")
+    gui.check(f"{PROPERTIES}/Box", "visible", "false")
+    gui.event(f"{PROPERTIES}/UseBox/CheckBox", "set_boolean", "true")
+    gui.check(f"{PROPERTIES}/Box", "visible", "true")
+    for i, end in enumerate(("1", "5.5", "-2", "6", "3", "17")):
+        gui.check(f"{PROPERTIES}/Box/DoubleLineEdit{i}", "text", end)
+    gui.event(f"{PROPERTIES}/Box/DoubleLineEdit0", "set_string", "3")
+    gui.apply()
+    bounds = gui.python("result = GetActiveSource().GetDataInformation().GetBounds()")
+    gui.event(f"{PROPERTIES}/Resolution/ComboBox", "set_string", "scale")
+    gui.check(f"{PROPERTIES}/Scale", "visible", "true")
+    gui.check(f"{PROPERTIES}/Dimensions", "visible", "false")
+    gui.event("propertiesDock/propertiesPanel/Reset", "activate")
+    gui.open(tmp_path / "both.minr")
+    gui.apply()
+    gui.check(f"{PROPERTIES}/Member", "visible", "true")
+    assert "Traceback" not in gui.run()
+    assert bounds() == [3.0, 5.5, -2.0, 6.0, 3.0, 17.0]
