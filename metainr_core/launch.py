@@ -28,6 +28,7 @@ from .errors import LaunchError
 
 PROGRAMS = ("paraview", "pvpython", "pvbatch", "pvserver")
 XML_NAME = "MetaINR.xml"
+_PATIENCE = 120  # seconds for ParaView to start; from a network drive it may take long
 # The path of a script that the start-up script of ParaView's window runs.
 USER_SCRIPT = "METAINR_SCRIPT"
 # What the plugin imports. torch comes first: its folder is the virtual environment, which has to
@@ -57,18 +58,22 @@ def split_home(
 ) -> tuple[Path | None, list[str]]:
     """Where ParaView is said to be (None: on the PATH), and the arguments for ParaView."""
     rest = list(args)
-    if rest and rest[0] == "--paraview":
-        if len(rest) < 2:
+    if rest and rest[0].partition("=")[0] == "--paraview":
+        _, equals, given = rest.pop(0).partition("=")
+        if not equals and rest:
+            given = rest.pop(0)
+        if not given:
             raise LaunchError("--paraview: expected the folder where ParaView is installed")
-        return Path(rest[1]), rest[2:]
-    if rest and rest[0].startswith("--paraview="):
-        return Path(rest[0].partition("=")[2]), rest[1:]
+        return Path(given), rest
     home = environment.get("PARAVIEW_HOME")
     return (Path(home) if home else None), rest
 
 
 def find_program(program: str, home: Path | None) -> Path:
-    """The executable: in `home` or its `bin` (on macOS `Contents/bin`), else on the PATH."""
+    """The executable: in `home` or its `bin` (on macOS `Contents/bin`), else on the PATH.
+
+    `home` may also be a program of ParaView; then it is looked for beside that one.
+    """
     if program not in PROGRAMS:
         raise LaunchError(f"program: got {program!r}, expected one of {', '.join(PROGRAMS)}")
     if home is None:
@@ -77,10 +82,16 @@ def find_program(program: str, home: Path | None) -> Path:
         cure += "where it is: --paraview FOLDER or PARAVIEW_HOME=FOLDER"
         where = "the PATH"
     else:
-        folders = (home, home / "bin", home / "Contents" / "bin")
+        # The shell expands no ~ behind --paraview=.
+        home = home.expanduser()
+        if not home.exists():
+            raise LaunchError(f"{home} does not exist; give the folder that holds ParaView's bin")
+        folders = [home, home / "bin", home / "Contents" / "bin"]
+        if home.is_file():
+            folders = [home.parent, home.resolve().parent]
         found = shutil.which(program, path=os.pathsep.join(map(str, folders)))
         cure = "give the folder that holds ParaView's bin"
-        where = f"{home} and {home / 'bin'}"
+        where = " and ".join(map(str, dict.fromkeys(folders[:2])))
     if found is None:
         raise LaunchError(f"{program} is not in {where}; {cure}")
     return Path(found).absolute()
@@ -91,10 +102,18 @@ def check_python(executable: Path) -> None:
 
     Compiled modules (torch) load only into the Python version that they were built for.
     """
-    pvpython = executable.with_name("pvpython" + executable.suffix)
-    if not pvpython.exists():  # a build without pvpython: nothing to ask
-        return
     ours = f"{sys.version_info.major}.{sys.version_info.minor}"
+    name = "pvpython" + executable.suffix
+    # A link to a program may stand alone; what belongs to it is beside the program itself.
+    beside = executable.with_name(name), executable.resolve().with_name(name)
+    pvpython = next(filter(Path.exists, beside), None)
+    if pvpython is None:
+        print(
+            f"metainr: which Python {executable} runs cannot be asked, as there is no pvpython"
+            f" beside it; it has to be {ours}, the version of this environment",
+            file=sys.stderr,
+        )
+        return
     theirs = host_python(pvpython)
     if theirs != ours:
         raise LaunchError(
@@ -109,9 +128,15 @@ def host_python(pvpython: Path) -> str:
     # A program of its own, not one more process of the MPI run that this one may be part of.
     apart = ("PV_PLUGIN_PATH", "OMPI_", "PMIX_", "PMI_")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(apart)}
-    result = subprocess.run(
-        [pvpython, "-c", question], capture_output=True, text=True, env=environment
-    )
+    try:
+        result = subprocess.run(
+            [pvpython, "-c", question],
+            capture_output=True, text=True, env=environment, timeout=_PATIENCE,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LaunchError(
+            f"{pvpython} does not start: {error}; check that ParaView works by itself"
+        ) from error
     for line in result.stdout.splitlines():
         name, _, version = line.partition(" ")
         if name == "python":

@@ -33,12 +33,25 @@ def test_split_home_prefers_the_flag_to_the_variable() -> None:
 def test_split_home_without_a_value() -> None:
     with pytest.raises(LaunchError, match="--paraview: expected the folder"):
         launch.split_home(["--paraview"], {})
+    with pytest.raises(LaunchError, match="--paraview: expected the folder"):
+        launch.split_home(["--paraview=", "script.py"], {})
 
 
 @pytest.mark.parametrize("inside", ["", "bin", "Contents/bin"])
 def test_find_program_in_a_home(tmp_path: Path, inside: str) -> None:
     program = make_program(tmp_path / inside, "pvpython")
     assert launch.find_program("pvpython", tmp_path) == program
+
+
+def test_find_program_beside_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "with space" / "bin"
+    program = make_program(folder, "pvpython")
+    assert launch.find_program("pvpython", program) == program
+    assert launch.find_program("pvpython", make_program(folder, "paraview")) == program
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert launch.find_program("pvpython", Path("~/with space")) == program
+    (tmp_path / "link").symlink_to(folder.parent)
+    assert launch.find_program("pvpython", tmp_path / "link").samefile(program)
 
 
 def test_find_program_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,6 +69,8 @@ def test_a_missing_paraview_is_one_clear_line(
     assert "\n" not in str(error.value)
     with pytest.raises(LaunchError, match="give the folder that holds"):
         launch.find_program("pvpython", tmp_path)
+    with pytest.raises(LaunchError, match="nowhere does not exist; give the folder"):
+        launch.find_program("pvpython", tmp_path / "nowhere")
     with pytest.raises(LaunchError, match="expected one of paraview, pvpython, pvbatch, pvserver"):
         launch.find_program("pvdataserver", None)
 
@@ -72,8 +87,38 @@ def test_a_host_that_does_not_start_is_reported(tmp_path: Path) -> None:
         launch.check_python(pvpython)
 
 
-def test_a_host_without_pvpython_is_not_asked(tmp_path: Path) -> None:
+def test_a_host_that_cannot_be_started_or_hangs_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pvpython = make_program(tmp_path, "pvpython", "exec sleep 9")
+    monkeypatch.setattr(launch, "_PATIENCE", 0.1)
+    with pytest.raises(LaunchError, match=r"does not start: .*timed out .*works by itself"):
+        launch.check_python(pvpython)
+    pvpython.write_bytes(b"no program")
+    with pytest.raises(LaunchError, match=r"does not start: .*Exec format error"):
+        launch.check_python(pvpython)
+
+
+def test_a_host_without_pvpython_is_not_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     launch.check_python(make_program(tmp_path, "paraview"))
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no pvpython beside it" in line
+    assert f"it has to be {version}" in line
+
+
+def test_a_link_to_a_host_leads_to_its_pvpython(tmp_path: Path) -> None:
+    make_program(tmp_path / "installed here", "pvpython", "echo python 2.7")
+    program = make_program(tmp_path / "installed here", "paraview")
+    link = tmp_path / "links" / "paraview"
+    link.parent.mkdir()
+    link.symlink_to(program)
+    with pytest.raises(LaunchError, match=r"installed here/pvpython runs Python 2\.7"):
+        launch.check_python(link)
+    found = launch.find_program("pvpython", link)
+    assert found == program.with_name("pvpython"), "beside what the link points to"
 
 
 def test_package_folders_are_unique_and_in_order(
