@@ -168,6 +168,13 @@ def _check_init(config: EncodeConfig, prior: Prior | None) -> None:
         )
     if prior is not None and config.init == "random":
         raise SettingsError("init is random, but a prior is given; leave one of them out")
+    if prior is not None and not prior.finished:
+        warnings.warn(
+            f"the prior has {len(prior.history)} of {prior.config.outer_steps} rounds of its"
+            " training; steps that start from it are worse until pretraining has finished it",
+            MetaINRWarning,
+            stacklevel=3,
+        )
 
 
 def _chosen_steps(series: Series, steps: Iterable[int] | None) -> list[int]:

@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from metainr_core.errors import Cancelled
 
@@ -24,13 +24,16 @@ from .series import Here
 # whatever else the window does between two slices takes a fifth of the time at most.
 _SLICES = (0.5, 2.0)
 _SHARE = 4.0  # seconds of work for each second of the window
+_FORGOTTEN = 10.0  # seconds after which the window is not going to ask again
 
 
 class Job:
     """What a long filter does, with its settings when it started.
 
-    It must not refer to the filter, which may be deleted meanwhile.
+    It must not refer to the filter, which may be deleted meanwhile. ``path``: the file it writes.
     """
+
+    path: str
 
     def run(self, progress: Callable[[float, str], None], here: Here) -> None:
         """Does all of it, in another thread; what touches VTK goes through ``here(function)``.
@@ -47,7 +50,14 @@ class Job:
 
 
 class LongFilter(TableFilter):
-    """A table filter that works in slices in ParaView's window. Subclasses write ``job``."""
+    """A table filter that works in slices in ParaView's window. Subclasses write ``job``.
+
+    ``awaited``: the property that names a file; while another such filter is writing that, this
+    one waits.
+    """
+
+    awaited = ""
+    _working: ClassVar[weakref.WeakSet[LongFilter]] = weakref.WeakSet()
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,8 +65,9 @@ class LongFilter(TableFilter):
         self._asked = False
         self._waits = False
         self._time = 0
-        self._left = 0.0
+        self._left = self._last_asked = 0.0
         self._warned: list[Warning | str] = []
+        self._awaits = False
 
     def job(self) -> Job:
         """The work to do now. Raises MetaINRError."""
@@ -64,9 +75,11 @@ class LongFilter(TableFilter):
 
     def GetNeedsUpdate(self) -> bool:
         """ParaView's window asks; True makes it update and draw this filter."""
-        self._asked = True
-        if self._work is None or self.GetMTime() != self._time:
-            return False  # idle, or new settings are on their way
+        self._asked, self._last_asked = True, time.monotonic()
+        if self.GetMTime() != self._time:
+            return False  # new settings are on their way
+        if self._work is None and (not self._awaits or self._awaited()):
+            return False
         again = self._waits
         self.Modified()
         self._time = self.GetMTime()
@@ -83,13 +96,28 @@ class LongFilter(TableFilter):
     def RequestData(self, request: Any, inInfo: Any, outInfo: Any) -> int:
         if self._work is not None and self.GetMTime() != self._time:
             self._work.end()
-            self._work = None
+            self._forget()
         result = super().RequestData(request, inInfo, outInfo)
         self._waits = False
         self._time = self.GetMTime()
         return result
 
+    def _awaited(self) -> bool:
+        """Whether another filter is writing the file that this one reads."""
+        path = self.values.get(self.awaited)
+        return any(other.writes(path) for other in self._working)
+
+    def writes(self, path: str | None) -> bool:
+        """Whether it is working on this file; not when nobody asks it any more, as it was
+        deleted and is kept for Undo."""
+        asked = time.monotonic() - self._last_asked < _FORGOTTEN
+        return asked and self._work is not None and self._work.job.path == path
+
     def run(self, inInfo: Any, output: Any, progress: Progress) -> None:
+        self._awaits = self._asked and self._work is None and self._awaited()
+        if self._awaits:
+            self.report(f"waits until {self.values[self.awaited]} is finished", "Warning")
+            return
         job = self._work.job if self._work else self.job()
         try:
             self._do(job, progress)
@@ -112,14 +140,19 @@ class LongFilter(TableFilter):
         seconds = _SHARE * (time.monotonic() - self._left)
         if self._work is None:
             self._work = _Work(job)
-            weakref.finalize(self, _Work.end, self._work)
+            self._working.add(self)
+            self._end = weakref.finalize(self, _Work.end, self._work)
         finished = True
         try:
             finished = self._work.go_on(progress, min(max(seconds, _SLICES[0]), _SLICES[1]))
         finally:
             self._left = time.monotonic()
             if finished:
-                self._work = None
+                self._forget()
+
+    def _forget(self) -> None:
+        self._work = None
+        self._end.detach()
 
     def _show_warning(self, message: Warning | str, *where: Any) -> None:
         self._warned.append(message)  # the other thread must not touch VTK

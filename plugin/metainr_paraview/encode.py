@@ -38,6 +38,7 @@ class MetaINREncode(ReadOuts, LongFilter):
     """
 
     label = "Meta-INR Encode"
+    awaited = "PriorFile"
 
     def job(self) -> Job:
         return _Encoding(self)

@@ -33,10 +33,12 @@ def test_a_full_disk_loses_nothing(
     for step in (1, 3):
         with pytest.raises(ArchiveError, match="No space left on device"):
             archive.write_step(record(step), networks(8))
+    archive.write_index()  # says what the file says already
+    archive.info["encode"] = "other settings"
     with pytest.raises(ArchiveError):
         archive.write_index()
     with pytest.raises(ArchiveError):
-        Archive.create(archive.path, HEADER, INFO)
+        Archive.create(archive.path, HEADER, {**INFO, "series": "another"})
     monkeypatch.undo()
     after = {p: p.read_bytes() for p in archive.path.parent.rglob("*") if p.is_file()}
     assert after == before

@@ -11,7 +11,14 @@ import pytest
 
 from metainr_core.config import EncodeConfig, SirenConfig
 from metainr_core.encoding import encode
-from metainr_core.errors import ArchiveError, MetaINRError, PriorError, SeriesError, SettingsError
+from metainr_core.errors import (
+    ArchiveError,
+    MetaINRError,
+    MetaINRWarning,
+    PriorError,
+    SeriesError,
+    SettingsError,
+)
 from metainr_core.prior import Prior
 from metainr_core.series import ArraySeries
 
@@ -118,3 +125,13 @@ def test_a_missing_prior_is_asked_for(
     config = dataclasses.replace(quick, init=init)
     with pytest.raises(PriorError, match=f"init is '{init}', which needs a prior"):
         encode(make_series(), tmp_path / "run.minr", config=config)
+
+
+def test_an_unfinished_prior_is_told(
+    tmp_path: Path, make_series: Maker, quick: EncodeConfig, prior: Prior
+) -> None:
+    half = dataclasses.replace(prior, history=prior.history[:1])
+    rounds = prior.config.outer_steps
+    config = dataclasses.replace(quick, init="meta", siren=None)
+    with pytest.warns(MetaINRWarning, match=f"the prior has 1 of {rounds} rounds"):
+        encode(make_series(), tmp_path / "run.minr", prior=half, config=config)

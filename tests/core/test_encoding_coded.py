@@ -48,7 +48,7 @@ def test_cancelled_work_ends_as_if_it_had_not_been(
     path = tmp_path / "run.minr"
 
     def stop(fraction: float, message: str) -> None:
-        if message.startswith(place + " ") and "pass 2" in message:
+        if f" {place}:" in message and "pass 2" in message:
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled):

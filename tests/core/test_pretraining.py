@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from metainr_core import sampling
+from metainr_core import pretraining, sampling
 from metainr_core.archive import Archive
 from metainr_core.config import EncodeConfig, PretrainConfig, SirenConfig
 from metainr_core.encoding import encode
@@ -110,6 +110,31 @@ def test_interrupted_training_ends_as_if_it_had_not_been(
     assert loaded.finished
     assert loaded.digest == whole.digest
     assert loaded.outer_state == {}
+
+
+def test_a_killed_training_loses_seconds(
+    tmp_path: Path,
+    make_series: Maker,
+    learning: PretrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing can be saved when the process dies, so it is saved before."""
+    monkeypatch.setattr(pretraining, "_SAVE_EVERY", 0.0)
+    path = tmp_path / "p.safetensors"
+    saved: list[int] = []
+
+    def die(_fraction: float, message: str) -> None:
+        if path.exists():
+            saved.append(len(Prior.load(path).history))
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(make_series(), learning, path, progress=die)
+    assert saved == [1, 2]
+    assert (
+        pretrain(make_series(), learning, path).digest == pretrain(make_series(), learning).digest
+    )
 
 
 def test_a_cancelled_start_leaves_no_file(

@@ -34,7 +34,7 @@ class Counting(Job):
         self.upstream, self.rounds, self.error = (
             Upstream(algorithm), algorithm.rounds, algorithm.error
         )  # fmt: skip
-        self.done = 0
+        self.done, self.path = 0, algorithm.path
         self.threads: set[str] = set()
 
     def run(self, progress: Any, here: Any) -> None:
@@ -61,7 +61,7 @@ class Long(LongFilter):
 
     def __init__(self, rounds: int = 30):
         super().__init__()
-        self.rounds = rounds
+        self.rounds, self.path = rounds, ""
         self.error: Exception | None = None
         self.jobs: list[Counting] = []
 
@@ -176,6 +176,37 @@ def test_an_error_is_one_line_and_the_end(lab: Any) -> None:
     assert ask(algorithm)[-1] == 0
     assert messages == ["WARNING: Long: counted\n", "ERROR: Long: step 3 is broken\n"]
     assert not algorithm.GetNeedsUpdate()
+
+
+def test_one_waits_for_the_file_that_another_makes(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Waiting(Long):
+        awaited = "Source"
+
+    first, second = lab.connect(Long(), lab.source()), lab.connect(Waiting(), lab.source())
+    first.path = second.values["Source"] = "a.safetensors"
+    messages = lab.messages(second)
+    for algorithm in (first, second):
+        algorithm.GetNeedsUpdate()
+        algorithm.Update()
+    assert rows(first) > 0
+    assert rows(second) == 0
+    assert not second.GetNeedsUpdate()
+    assert not second.jobs
+    ask(first)
+    ask(second)
+    assert rows(second) == 30
+    assert messages == [
+        "WARNING: Long: waits until a.safetensors is finished\n", "WARNING: Long: counted\n"
+    ]  # fmt: skip
+    # Nobody asks the first one any more: it is not going to be finished.
+    first.Modified()
+    first.Update()
+    monkeypatch.setattr(background, "_FORGOTTEN", 0.0)
+    second.Modified()
+    second.Update()
+    assert rows(second) > 0
 
 
 def test_a_filter_that_is_deleted_ends_its_work(lab: Any) -> None:
