@@ -88,7 +88,7 @@ def _edited(proxy: Any) -> dict[str, Any]:
         if new == [prop.GetElement(i) for i in range(prop.GetNumberOfElements())]:
             continue
         if name == ARRAY:
-            found[name] = [int(new[3]), new[4]]
+            found[name] = [int(new[3] or 0), new[4]]
         elif len(new) == 1:
             found[name] = new[0]
     return found

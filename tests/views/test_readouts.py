@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("vtkmodules")
+from metainr_core import launch
 from metainr_core.device import describe, find_device
 from tests.hosts import ROOT, blob, environment, pvserver, require, write_series
 
@@ -52,3 +53,17 @@ def test_edited_settings_are_shown(tmp_path: Path, remote: bool) -> None:
     assert found["made"][3] == describe(find_device("auto"))
     assert found["gone"]
     assert found["torch"] != remote, "the server computes"
+
+
+def test_the_users_script_runs_after_ours(tmp_path: Path) -> None:
+    require("pvpython")
+    script = tmp_path / "mine.py"
+    script.write_text("import sys\nprint('followed:', 'metainr_views.readouts' in sys.modules)\n")
+    result = subprocess.run(
+        ["pvpython", ROOT / "plugin" / "metainr_views" / "startup.py"],
+        env={**environment(), launch.USER_SCRIPT: str(script)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.stdout.splitlines() == ["followed: True"], result.stderr
