@@ -27,10 +27,9 @@ def follow() -> None:
 
 
 def _attach() -> None:
-    manager = servermanager.ProxyManager()
-    if manager.SMProxyManager is None:  # between two servers
+    if servermanager.ActiveConnection is None:  # between two servers
         return
-    for source in manager.GetProxiesInGroup("sources").values():
+    for source in servermanager.ProxyManager().GetProxiesInGroup("sources").values():
         proxy = source.SMProxy
         if proxy.GetXMLName() not in FOLLOWED or proxy.HasObserver(_MARK):
             continue
