@@ -128,7 +128,7 @@ sys.modules["metainr_core.step_encoder"].__dict__["StepEncoder"].steps_at_once =
 
 
 def stop(*_: Any) -> None:
-    if (algorithm.GetProgressText() or "").startswith("step 2"):
+    if " step 2:" in (algorithm.GetProgressText() or ""):
         algorithm.SetAbortExecute(1)
 
 
