@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -14,8 +15,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("vtkmodules")
+from metainr_core import launch
 from tests.gui.application import PROPERTIES, Application
-from tests.hosts import blob, display, write_series
+from tests.hosts import ROOT, blob, display, environment, write_series
 
 TIMES = (1.0, 2.0, 4.0)
 LIST = "result = sorted(name for name, _ in GetSources())"
@@ -149,12 +151,27 @@ def check_trace(trace: str, folder: Path, decoded: list[Any]) -> None:
 
 
 def check_state(tmp_path: Path, folder: Path, before: dict[str, Any]) -> None:
-    """Loaded where all files are in another folder, it shows the same and trains nothing; then a
-    film of it is made."""
+    """Loaded where all files are in another folder, by a script and in the window, it shows the
+    same and trains nothing; then a film of it is made."""
     moved = folder.with_name("moved")
     shutil.copytree(folder, moved)
     shutil.rmtree(folder)
     first = written(moved)
+    drive = str(ROOT / "tests" / "plugin" / "drive_state.py")
+    xml = str(launch.xml_folder() / launch.XML_NAME)
+    with display() as screen:
+        result = subprocess.run(
+            ["pvpython", drive, xml, str(moved / "state.pvsm"), str(moved)], text=True,
+            env={**environment(), "PV_PLUGIN_PATH": "", "DISPLAY": screen}, timeout=120,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    assert result.returncode == 0, result.stdout
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("{")]
+    found = json.loads(line)
+    assert found["trained"] == 0
+    assert found["points"] == {"MetaINRDecode": 16**3, "MetaINRReader": 16**3}
+    assert found["rows"]["MetaINREncode"] == [3]
+
     gui = Application(moved)
     gui.menu("File", "actionFileLoadServerState")
     gui.event("FileLoadServerStateDialog", "filesSelected", moved / "state.pvsm")

@@ -1,6 +1,7 @@
 """Run by pvpython: loads a state in a new process and shows everything in it.
 
-drive_state.py XML STATE.pvsm; training in this process is an error.
+drive_state.py XML STATE.pvsm [FOLDER]; training in this process is an error. With FOLDER, files are
+looked for in there.
 """
 
 import json
@@ -9,7 +10,7 @@ from typing import Any
 
 from paraview import servermanager, simple
 
-xml, state = sys.argv[1:]
+xml, state, *folder = sys.argv[1:]
 simple.LoadPlugin(xml, remote=False)
 from metainr_core import training  # noqa: E402
 
@@ -23,7 +24,7 @@ def run(self: Any, *arguments: Any) -> Any:
 
 
 training.Trainer.run = run  # type: ignore
-simple.LoadState(state)
+simple.LoadState(state, data_directory=folder[0] if folder else None)
 result: dict[str, Any] = {"rows": {}, "times": {}, "points": {}}
 for proxy in simple.GetSources().values():
     proxy.UpdatePipeline()
