@@ -36,8 +36,10 @@ def environment() -> dict[str, str]:
 def display() -> Iterator[str]:
     """An X server of our own: `xvfb-run -a` may pick a number that another one has just taken."""
     read, write = os.pipe()
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1400x1000x24"]
     server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1400x1000x24", "-nolisten", "tcp"],
+        # It would reset itself when a client leaves, and fail one that comes just then.
+        [*command, "-nolisten", "tcp", "-noreset"],
         pass_fds=[write],
         stderr=subprocess.DEVNULL,
     )
