@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("vtkmodules")
 from metainr_core import launch
-from tests.gui.application import PROPERTIES, Application
+from tests.gui.application import MACROS, PROPERTIES, Application
 from tests.hosts import ROOT, blob, display, require, write_series
 
 TIMES = (1.0, 2.0, 4.0)
@@ -61,7 +61,9 @@ def folder(tmp_path: Path) -> Path:
 
 def test_everything_happens_on_the_server(tmp_path: Path, folder: Path) -> None:
     with server(folder, [METAINR, "pvserver"]) as url:
-        gui = Application(tmp_path, url, ["paraview"], **PLAIN)
+        macros = os.pathsep.join([str(MACROS), str(launch.macro_folder())])
+        views = {"PYTHONPATH": str(ROOT / "plugin"), "PV_MACRO_PATH": macros}
+        gui = Application(tmp_path, url, ["paraview"], **PLAIN | views)
         gui.open(folder / "data" / "series.pvd")
         gui.apply()
         gui.add_filter("MetaINRPretrain")
@@ -112,12 +114,32 @@ def test_everything_happens_on_the_server(tmp_path: Path, folder: Path) -> None:
             SetActiveSource(reader)
             """
         )
+        gui.python(
+            """
+            model = servermanager.ProxyManager().GetSelectionModel("ActiveSources")
+            model.Select(FindSource("series.pvd").SMProxy, model.SELECT)
+            """
+        )
+        gui.macro("metainr_side_by_side")
+        shown = gui.python(
+            """
+            import sys
+
+            text = FindSource("Side by side: reconstruction text")
+            text.UpdatePipelineInformation()
+            text.UpdatePropertyInformation()
+            result = text.GetPropertyValue("AnnotationValue"), "torch" in sys.modules
+            """
+        )
         output = gui.run()
     assert "ERR" not in output, output
     assert found() == {
         "rows": [3, 3], "points": 16**3, "shown": [1], "times": list(TIMES), "torch": False,
     }  # fmt: skip
     assert opened() == ["MetaINRReader", [3, 3]]
+    text, torch = shown()
+    assert "PSNR" in text
+    assert not torch
     # Paths without a folder in front are relative to where the server was started.
     assert (folder / "prior.safetensors").is_file()
     assert (folder / "results" / "run.minr").is_file()
