@@ -78,11 +78,12 @@ class _Encoding(Job):
     def show(self, output: Any) -> None:
         from metainr_core import Archive
 
-        if stamp(self.path) == self.before:  # of another series, or none at all
-            fill_table(output, COLUMNS, [])
-            return
-        fill_table(output, COLUMNS, Archive.open(self.path).records)
-        add_field_text(output, ARCHIVE_ARRAY, self.path)
+        own = stamp(self.path) != self.before  # else it is of another series, or there is none
+        records = Archive.open(self.path).records if own else []
+        # VTK complains about a chart's line with one point.
+        fill_table(output, COLUMNS, [] if len(records) == 1 < self.steps else records)
+        if own:
+            add_field_text(output, ARCHIVE_ARRAY, self.path)
 
     def kept(self) -> str:
         from metainr_core import Archive

@@ -1,0 +1,148 @@
+"""The tutorial's steps in ParaView's window, in its order; also takes its pictures:
+
+    TUTORIAL_PICTURES=examples/images/tutorial bash tests/run.sh -k tutorial
+
+which needs the quick start's series and ImageMagick.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("vtkmodules")
+from tests.gui.application import PROPERTIES, Application
+from tests.hosts import ROOT, blob, write_series
+
+PICTURES = os.environ.get("TUTORIAL_PICTURES", "")
+SIZE = "GetActiveSource().GetDataInformation().GetExtent()[1] + 1"
+ROWS = "result = GetActiveSource().GetDataInformation().GetNumberOfRows()"
+
+
+def test_tutorial(tmp_path: Path) -> None:
+    if PICTURES:
+        shutil.copytree(ROOT / "examples/quickstart_output/series", tmp_path / "series")
+        series = tmp_path / "series" / "turbulence.pvd"
+    else:
+        positions = (0.3, 0.4, 0.5, 0.6, 0.7)
+        series = write_series(
+            tmp_path / "series", [blob(x, 20) for x in positions], (1.0, 2.0, 3.0, 4.0, 5.0)
+        )
+    metainr = str(Path(sys.executable).with_name("metainr"))
+    gui = Application(tmp_path, command=[metainr, "paraview", "-qwindowgeometry", "1400x980+0+0"])
+    tour = Tour(gui, series, tmp_path)
+    tour.go()
+    output = gui.run(200)
+    for word in ("ERROR", "WARNING", "Traceback"):
+        assert word not in output, output
+    steps = len(list(series.parent.glob("*.vti")))
+    assert tour.seen["rounds"]() == 60
+    assert tour.seen["steps"]() == steps
+    assert tour.seen["dimensions"]() == 2 * (tour.seen["original"]() - 1) + 1
+    assert tour.seen["compared"]() == steps
+    assert tour.seen["views"]() == 4
+    assert tour.seen["points"]() == steps
+
+
+class Tour:
+    """What a reader of the tutorial does. ``seen``: what is there after some of the steps."""
+
+    def __init__(self, gui: Application, series: Path, folder: Path):
+        self.gui, self.series, self.folder = gui, series, folder
+        self.seen: dict[str, Callable[[], Any]] = {}
+
+    def go(self) -> None:
+        gui = self.gui
+        gui.open(self.series)
+        gui.apply()
+        gui.event("representationToolbar/displayRepresentation/comboBox", "set_string", "Volume")
+        gui.event("CoreUtilitiesPromptUser/qt_msgbox_buttonbox/1QPushButton0", "activate")
+        self.picture("open")
+
+        gui.add_filter("MetaINRPretrain")
+        gui.fill("PriorFile", self.folder / "prior.safetensors")
+        self.picture("pretrain")
+        gui.apply()
+        gui.pause(15 if PICTURES else 5)
+        self.seen["rounds"] = gui.python(ROWS)
+        self.picture("training")
+
+        self.select(self.series.name)
+        gui.add_filter("MetaINREncode")
+        gui.fill("ArchiveFile", self.folder / "run.minr")
+        gui.fill("PriorFile", self.folder / "prior.safetensors")
+        self.picture("encode")
+        gui.apply()
+        gui.pause(25 if PICTURES else 5)
+        self.seen["steps"] = gui.python(ROWS)
+        gui.macro("metainr_plot")
+        self.picture("quality")
+
+        gui.add_filter("MetaINRDecode")
+        gui.python("SetActiveView(FindView('RenderView1'))")  # a click into it
+        gui.apply()
+        self.picture("decode")
+        self.seen["original"] = gui.python(f"result = {SIZE}")
+        gui.event(f"{PROPERTIES}/Resolution/ComboBox", "set_string", "scale")
+        gui.event(f"{PROPERTIES}/Scale/DoubleRangeWidget/DoubleLineEdit", "set_string", "2")
+        gui.apply()
+        gui.pause(1)
+        self.seen["dimensions"] = gui.python(f"result = {SIZE}")
+        gui.event(f"{PROPERTIES}/Resolution/ComboBox", "set_string", "original")
+        gui.apply()
+
+        self.select(self.series.name)
+        gui.add_filter("MetaINRCompare")
+        dialog = "SelectInputDialog"
+        gui.event(f"{dialog}/buttonFrame/Reconstruction", "activate")
+        gui.event(f"{dialog}/pipelineView", "currentChanged", "/0/0/1/0|0")
+        self.picture("inputs")
+        gui.event(f"{dialog}/buttonBox/1QPushButton0", "activate")
+        gui.apply()
+        gui.macro("metainr_plot")
+        gui.pause(2)
+        self.picture("compare")
+        self.seen["compared"] = gui.python(ROWS)
+        self.select("MetaINREncode1")
+        gui.add_filter("MetaINRProjection")
+        gui.python("GetActiveSource().Select = 4")
+        gui.pause(0.5)
+        gui.apply()
+        gui.macro("metainr_plot")
+        gui.pause(1)
+        self.seen["points"] = gui.python(ROWS)
+        self.picture("map")
+
+        self.select("MetaINRCompare1")
+        gui.macro("metainr_side_by_side")
+        gui.pause(1)
+        self.picture("side_by_side")
+        self.seen["views"] = gui.python("result = len(GetViewsInLayout())")
+
+    def select(self, name: str) -> None:
+        self.gui.python(f"SetActiveSource(FindSource({name!r}))")
+
+    def picture(self, name: str) -> None:
+        if not PICTURES:
+            return
+        path = Path(PICTURES).resolve() / f"{name}.png"
+        command = [
+            "import",
+            "-window",
+            "root",
+            "-trim",
+            "+repage",
+            "-resize",
+            "1000x",
+            "+dither",
+            "-colors",
+            "96",
+        ]
+        self.gui.pause(1)
+        self.gui.python(f"import subprocess; subprocess.run({[*command, str(path)]}, check=True)")
