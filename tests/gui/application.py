@@ -27,6 +27,7 @@ from tests.hosts import display, require
 
 MACROS = Path(__file__).parent / "macros"
 WINDOW = "pqClientMainWindow"
+_PAUSE = 0.25  # seconds
 PROPERTIES = (
     "propertiesDock/propertiesPanel/scrollArea/qt_scrollarea_viewport/scrollAreaWidgetContents"
     "/PropertiesFrame/ProxyPanel"
@@ -96,7 +97,9 @@ class Application:
 
     def pause(self, seconds: float) -> None:
         """ParaView runs by itself: timers, live updates, animation."""
-        self.event("", "pause", round(1000 * seconds))
+        # The player runs timers when an event ends rather than while it lasts.
+        for _ in range(max(round(seconds / _PAUSE), 1)):
+            self.event("", "pause", round(1000 * _PAUSE))
 
     def macro(self, name: str) -> None:
         self.menu("Macros", name)

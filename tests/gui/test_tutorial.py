@@ -44,9 +44,9 @@ def test_tutorial(tmp_path: Path) -> None:
     steps = len(list(series.parent.glob("*.vti")))
     assert tour.seen["rounds"]() == 60
     assert tour.seen["steps"]() == steps
-    assert tour.seen["dimensions"]() == 2 * (tour.seen["original"]() - 1) + 1
+    assert tour.seen["dimensions"]() == 2 * tour.seen["original"]()
     assert tour.seen["compared"]() == steps
-    assert tour.seen["views"]() == 4
+    assert tour.seen["views"]() == 3
     assert tour.seen["points"]() == steps
 
 
@@ -69,7 +69,7 @@ class Tour:
         gui.fill("PriorFile", self.folder / "prior.safetensors")
         self.picture("pretrain")
         gui.apply()
-        gui.pause(15 if PICTURES else 5)
+        gui.pause(12 if PICTURES else 4)
         self.seen["rounds"] = gui.python(ROWS)
         self.picture("training")
 
@@ -79,7 +79,7 @@ class Tour:
         gui.fill("PriorFile", self.folder / "prior.safetensors")
         self.picture("encode")
         gui.apply()
-        gui.pause(25 if PICTURES else 5)
+        gui.pause(14 if PICTURES else 4)
         self.seen["steps"] = gui.python(ROWS)
         gui.macro("metainr_plot")
         self.picture("quality")
@@ -132,17 +132,21 @@ class Tour:
         if not PICTURES:
             return
         path = Path(PICTURES).resolve() / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
         command = [
             "import",
             "-window",
             "root",
             "-trim",
             "+repage",
-            "-resize",
-            "1000x",
+            "-strip",
+            "-depth",
+            "8",
             "+dither",
             "-colors",
-            "96",
+            "200",
         ]
         self.gui.pause(1)
-        self.gui.python(f"import subprocess; subprocess.run({[*command, str(path)]}, check=True)")
+        self.gui.python(
+            f"import subprocess; subprocess.run({[*command, f'PNG8:{path}']}, check=True)"
+        )
