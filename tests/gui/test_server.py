@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -68,6 +69,11 @@ def test_everything_happens_on_the_server(tmp_path: Path, folder: Path) -> None:
         gui.apply()
         gui.add_filter("MetaINRPretrain")
         gui.fill("PriorFile", "prior.safetensors")
+        gui.event(f"{PROPERTIES}/OuterSteps/LineEdit0", "set_string", 10000)
+        gui.apply()
+        gui.pause(2)
+        gui.press("Stop")
+        gui.pause(2)
         gui.event(f"{PROPERTIES}/OuterSteps/LineEdit0", "set_string", 3)
         gui.apply()
         gui.pause(2)
@@ -133,6 +139,9 @@ def test_everything_happens_on_the_server(tmp_path: Path, folder: Path) -> None:
         )
         output = gui.run()
     assert "ERR" not in output, output
+    stopped = r"WARNING: Meta-INR Pretrain: stopped; prior.safetensors keeps \d+ of 10000 rounds"
+    assert len(re.findall(stopped, output)) == 1, output
+    assert output.count("WARNING") == 1, output
     assert found() == {
         "rows": [3, 3], "points": 16**3, "shown": [1], "times": list(TIMES), "torch": False,
     }  # fmt: skip
