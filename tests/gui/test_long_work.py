@@ -11,7 +11,7 @@ from metainr_core import Archive, Prior
 from tests.gui.application import Application
 from tests.hosts import blob, write_series
 
-ROUNDS = 4000  # minutes of work
+ROUNDS = 1_000_000  # hours of work
 ROWS = "result = GetActiveSource().GetDataInformation().GetNumberOfRows()"
 
 
