@@ -24,6 +24,7 @@ from .series import Here
 # whatever else the window does between two slices takes a fifth of the time at most.
 _SLICES = (0.5, 2.0)
 _SHARE = 4.0  # seconds of work for each second of the window
+THREAD = "metainr work"
 _FORGOTTEN = 10.0  # seconds after which the window is not going to ask again
 
 
@@ -177,7 +178,7 @@ class _Work:
         self._go, self._pause = threading.Semaphore(0), threading.Semaphore(0)
         self._alone = False
         # ParaView may be closed at any time; files are replaced as a whole.
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=THREAD, daemon=True)
         self._thread.start()
 
     def go_on(self, progress: Progress, seconds: float) -> bool:
