@@ -73,7 +73,7 @@ def test_everything_happens_on_the_server(tmp_path: Path, folder: Path) -> None:
         gui.apply()
         gui.pause(2)
         gui.press("Stop")
-        gui.pause(2)
+        gui.pause(4)
         gui.event(f"{PROPERTIES}/OuterSteps/LineEdit0", "set_string", 3)
         gui.apply()
         gui.pause(2)
