@@ -17,6 +17,7 @@ from metainr_core.layout import BITS
 
 pytest.importorskip("vtkmodules")
 from metainr_paraview.properties import is_set, property_name
+from vtkmodules.vtkCommonDataModel import vtkDataObject
 
 XML = Path(__file__).parents[2] / "xml" / "MetaINR.xml"
 ROOT = ElementTree.parse(XML).getroot()
@@ -283,3 +284,13 @@ def test_lists_offer_what_the_settings_accept(name: str, element: ElementTree.El
         more = {"outer_learning_rate": 1e-3} if own == "Outer" else {}
         for value in set(listed) - {"preset"}:
             STAGES[name](**{field.name: value}, **more)
+
+
+def test_curves_show_rows_also_while_there_are_none() -> None:
+    """ParaView's own choice, made once, is field data while a table is empty or has failed."""
+    curves = [c for c in ROOT.iter("ChartRepresentationProxy") if "INR" in c.get("name", "")]
+    assert len(curves) == 2
+    for representation in curves:
+        (kind,) = (p for p in representation if p.get("name") == "AttributeType")
+        assert kind.get("default_values") == str(vtkDataObject.ROW)
+        assert [e.get("value") for e in kind.iter("Entry")] == [str(vtkDataObject.ROW)]
