@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from paraview import simple
 
+from .placement import make_layout
 from .sources import COMPARE, ENCODE, all_sources, kind, label, selected, table_columns
 
 PRETRAIN, PRIOR, PROJECTION = (
@@ -132,7 +133,7 @@ def chart(port: Any, view_type: str, **titles: str) -> Any:
             return view
     view = simple.CreateView(view_type, **titles)
     name = f"Plot: {label(port)}"
-    simple.AssignViewToLayout(view, simple.GetLayoutByName(name) or simple.CreateLayout(name))
+    simple.AssignViewToLayout(view, simple.GetLayoutByName(name) or make_layout(name))
     simple.Show(port, view)
     return view
 
