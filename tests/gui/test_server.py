@@ -69,7 +69,7 @@ def test_everything_happens_on_the_server(tmp_path: Path, folder: Path) -> None:
         gui.apply()
         gui.add_filter("MetaINRPretrain")
         gui.fill("PriorFile", "prior.safetensors")
-        gui.event(f"{PROPERTIES}/OuterSteps/LineEdit0", "set_string", 10000)
+        gui.event(f"{PROPERTIES}/OuterSteps/LineEdit0", "set_string", 100000)
         gui.apply()
         gui.pause(2)
         gui.press("Stop")
@@ -139,7 +139,7 @@ def test_everything_happens_on_the_server(tmp_path: Path, folder: Path) -> None:
         )
         output = gui.run()
     assert "ERR" not in output, output
-    stopped = r"WARNING: Meta-INR Pretrain: stopped; prior.safetensors keeps \d+ of 10000 rounds"
+    stopped = r"WARNING: Meta-INR Pretrain: stopped; prior.safetensors keeps \d+ of 100000 rounds"
     assert len(re.findall(stopped, output)) == 1, output
     assert output.count("WARNING") == 1, output
     assert found() == {
