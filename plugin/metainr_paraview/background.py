@@ -3,7 +3,7 @@
 ParaView 5.11 runs filters in the thread of its window and its abort button never gets enabled. But
 it asks sources with the hint ``LiveSource``, ten times a second, whether they need an update
 (``GetNeedsUpdate``), on the server as well; scripts do not. So a filter that was asked works for
-half a second, shows what is finished, and goes on when it is asked again. In between people turn
+half a second to two, shows what is finished, goes on when asked again. In between people turn
 the volume, and press Stop. A filter that nobody asks, in pvpython, works until it is done.
 """
 
