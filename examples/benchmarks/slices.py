@@ -48,12 +48,12 @@ def noted(self, *arguments):
 
 background.LongFilter.RequestData = noted
 background.notes, background.run = notes, run
-Show(encode, GetActiveView() or CreateView("SpreadSheetView"))
+Show(encode, GetActiveView())
 """
 COLLECT = """
 from metainr_paraview import background
 background.LongFilter.RequestData = background.run
-encode = FindSource("MetaINREncode1") or GetActiveSource()
+encode = GetActiveSource()
 assert encode.GetClientSideObject()._work is None, "the pause is too short"
 result = background.notes
 Delete(encode)
@@ -82,12 +82,14 @@ def main() -> None:
             gui.pause(PAUSE)
             in_slices.append(gui.python(COLLECT))
         gui.run(3000)
-    once = statistics.median(f() for f in at_once[1:])
+    once = [f() for f in at_once[1:]]
     notes = [f() for f in in_slices[1:]]
-    whole = statistics.median(n[-1][1] - n[0][0] for n in notes)
+    whole = [n[-1][1] - n[0][0] for n in notes]
     longest = max(end - begun for n in notes for begun, end in n)
-    shares = [sum(e - b for b, e in n) / (n[-1][1] - n[0][0]) for n in notes]
-    print(f"at once {once:.1f} s, in slices {whole:.1f} s ({whole / once:.2f} times as long)")
+    shares = [sum(e - b for b, e in n) / w for n, w in zip(notes, whole, strict=True)]
+    times = sorted(w / o for w, o in zip(whole, once, strict=True))
+    print(f"at once {statistics.median(once):.1f} s, in slices {statistics.median(whole):.1f} s:")
+    print(f"{statistics.median(times):.2f} ({times[0]:.2f} to {times[-1]:.2f}) times as long")
     print(f"longest slice {longest:.2f} s, work's share {statistics.median(shares):.0%}")
 
 
