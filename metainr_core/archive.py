@@ -33,7 +33,7 @@ from .residual import resample
 from .series import Progress, Range, no_progress
 from .siren import Siren
 from .step_files import FORMAT_VERSION, StepFiles, check_version, read_step
-from .storage import make_folder, write_atomically
+from .writing import make_folder, write_atomically
 
 _Plan = tuple[Siren, BrickLayout, list[np.ndarray], np.ndarray, np.ndarray, torch.dtype]
 

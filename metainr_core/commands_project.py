@@ -58,7 +58,7 @@ def run(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     from .archive import Archive
     from .figures import color_values, map_png, new_figure
     from .selection import select_steps
-    from .storage import check_writable, write_atomically
+    from .writing import check_writable, write_atomically
 
     table = _named(options.output, ".csv")
     picture = _named(options.png, ".png") if options.png else None

@@ -11,8 +11,8 @@ from .grid import Grid
 from .hashing import fingerprint
 from .members import member_of
 from .series import Progress, no_progress
-from .storage import make_folder
 from .vti import make_image, read_mark, write_image, write_pvd
+from .writing import make_folder
 
 
 def export(

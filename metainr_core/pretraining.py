@@ -19,9 +19,9 @@ from .prior import Prior
 from .sampling import TaskSamples, draw_samples
 from .series import Progress, Series, no_progress
 from .siren import Siren, initialize, loss_and_gradients, mean_squared_errors
-from .storage import check_writable
 from .time_left import time_left
 from .training import Samples, Trainer, random_generator
+from .writing import check_writable
 
 # Tasks that are adapted at once; more are done in turn, which only costs memory less.
 _TASKS_AT_ONCE = 64

@@ -17,8 +17,9 @@ from .hashing import fingerprint
 from .rounding import Rounding, choose_codes
 from .series import Range
 from .siren import Siren
-from .storage import load_siren, make_folder, read_metadata, save_tensors, siren_tensors
+from .storage import load_siren, read_metadata, siren_tensors, tensor_bytes
 from .weights import pack, unpack
+from .writing import make_folder, write_atomically
 
 FORMAT_VERSION = 3
 # What rounding an archive's copy adds to the mean squared error of its output, whose values are
@@ -98,11 +99,15 @@ class Prior:
         """Writes the prior atomically. Raises ArchiveError when that cannot be."""
         path = Path(path)
         make_folder(path.parent)
+        write_atomically(path, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The file that ``save`` writes."""
         metadata = self.metadata()
         tensors = pack(self.siren, metadata["weights"], None, self.codes)
         for name, state in self.outer_state.items():
             tensors |= siren_tensors(state, name + ".")
-        save_tensors(path, tensors, metadata)
+        return tensor_bytes(tensors, metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> Prior:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .archive import checked
 from .errors import ArchiveError
-from .storage import check_writable, make_folder
+from .writing import check_writable, make_folder
 
 
 @contextmanager

@@ -158,7 +158,7 @@ def print_report(
         print(json.dumps(report, indent=1))
         return
     if json_file:
-        from .storage import write_atomically
+        from .writing import write_atomically
 
         write_atomically(Path(json_file), json.dumps(report, indent=1).encode())
     rows = table(report)

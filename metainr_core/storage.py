@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, and networks as safetensors.
+"""Networks as safetensors.
 
 Nothing read here can run code, and nothing is allocated before the file's own header, its size
 and the expected shapes agree.
@@ -7,10 +7,7 @@ and the expected shapes agree.
 from __future__ import annotations
 
 import base64
-import errno
 import json
-import os
-import tempfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,8 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from .config import SirenConfig
-from .errors import ArchiveError, MetaINRError
+from .errors import MetaINRError
 from .siren import Siren, layer_sizes
+from .writing import write_atomically
 
 _KEY, _PACKED = "metainr", "packed"
 _MOST_METADATA = 1 << 26
@@ -49,69 +47,17 @@ _COMMON = (
 )
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes ``data`` so that ``path`` holds all of it or what it held before.
-
-    Raises ArchiveError (unwritable folder, full disk); nothing half-written remains.
-    """
-    temporary = ""
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files private; a result should be as readable as any other new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-        temporary = ""
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise ArchiveError(
-            f"{path} cannot be written: {error.strerror or error}; choose a writable folder with"
-            " enough room"
-        ) from error
-    finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def check_writable(path: Path) -> None:
-    """Raises ArchiveError when ``path`` cannot be written: better before hours of work."""
-    make_folder(path.parent)
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "Is a directory")
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise ArchiveError(
-            f"{path} cannot be written: {error.strerror or error}; choose a writable folder"
-        ) from error
-
-
-def make_folder(path: Path) -> None:
-    """The folder and its parents. Raises ArchiveError when that cannot be."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArchiveError(
-            f"folder {path} cannot be made: {error.strerror or error}; choose a writable folder"
-        ) from error
+def tensor_bytes(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> bytes:
+    """A safetensors file with ``metadata`` (JSON-able)."""
+    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    return save(plain, {_KEY: json.dumps(_packed(metadata))})
 
 
 def save_tensors(
     path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]
 ) -> bytes:
-    """Writes a safetensors file with ``metadata`` (JSON-able) atomically; returns its bytes."""
-    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    data = save(plain, {_KEY: json.dumps(_packed(metadata))})
+    """Writes a safetensors file (``tensor_bytes``) atomically; returns its bytes."""
+    data = tensor_bytes(tensors, metadata)
     write_atomically(path, data)
     return data
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import glob
-import os
 import re
-import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from .errors import DAMAGE, ArchiveError, MetaINRError, SeriesError
+from .errors import DAMAGE, MetaINRError, SeriesError
 from .grid import Grid
 from .series import Series, check_grid, choose_array
-from .storage import make_folder, write_atomically
 from .vtk_modules import vtk
+from .writing import make_folder, replacement, write_atomically
 
 _MARK = "metainr"
 
@@ -243,25 +241,14 @@ def write_image(image: Any, path: Path) -> None:
     writer = vtk("vtkIOXML").vtkXMLImageDataWriter()
     writer.SetDataModeToBinary()
     writer.SetInputData(image)
-    try:
-        # VTK itself writes the file, block by block: the whole text would not fit into memory.
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-            temporary = Path(folder, "image.vti")
-            writer.SetFileName(str(temporary))
-            with _problems(writer) as problems:
-                writer.Write()
-            if code := writer.GetErrorCode():
-                problems.insert(0, vtk("vtkCommonMisc").vtkErrorCode.GetStringFromErrorCode(code))
-            if problems:
-                raise OSError(problems[0])
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-    except OSError as error:
-        raise ArchiveError(
-            f"{path} cannot be written: {error.strerror or error}; choose a writable folder with"
-            " enough room"
-        ) from error
+    # VTK itself writes the file, block by block: the whole text would not fit into memory.
+    with replacement(path) as temporary, _problems(writer) as problems:
+        writer.SetFileName(str(temporary))
+        writer.Write()
+        if code := writer.GetErrorCode():
+            problems.insert(0, vtk("vtkCommonMisc").vtkErrorCode.GetStringFromErrorCode(code))
+        if problems:
+            raise OSError(problems[0])
 
 
 def write_pvd(
