@@ -8,34 +8,28 @@ between writing a step and the index loses nothing.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from . import fused
-from .decode import decode_grid, start_grid
-from .device import decode_dtype, find_device
+from .archive_decoding import Decoder
+from .archive_index import checked, index_bytes, read_index, reading
 from .errors import DAMAGE, ArchiveError, MetaINRError
 from .grid import Grid
 from .layout import BrickLayout
 from .members import Member, member_of, members_from_json, merged
-from .memory import free_memory
 from .prior import Prior
 from .records import Header, StepRecord, of_one_fit, over_range
-from .residual import resample
+from .replacing import recover
 from .series import Progress, Range, no_progress
 from .siren import Siren
-from .step_files import FORMAT_VERSION, StepFiles, check_version, read_step
+from .step_files import FORMAT_VERSION as FORMAT_VERSION
+from .step_files import StepFiles, read_step
 from .writing import make_folder, write_atomically
-
-_Plan = tuple[Siren, BrickLayout, list[np.ndarray], np.ndarray, np.ndarray, torch.dtype]
 
 _INDEX_INTERVAL = 2.0  # seconds between writes of the index while steps are added
 
@@ -52,7 +46,9 @@ class Archive:
         self.info = dict(info)
         self.layout = BrickLayout.of(header.grid.dims, header.siren.brick_size)
         self._files = StepFiles(self.folder, header, self._records)
+        self._decoder = Decoder(header, self._files, self._records)
         self._index_written = 0.0
+        self._prepare: Callable[[], None] | None = None
         # Steps that the index names and whose files are gone.
         self.missing: list[int] = []
 
@@ -145,13 +141,30 @@ class Archive:
     @classmethod
     def create(cls, path: str | Path, header: Header, info: Mapping[str, Any]) -> Archive:
         """A new archive without steps; replaces one that is there."""
-        archive = cls(checked(path), header, {}, info)
-        make_folder(archive.folder)
-        archive.write_index()
-        # Steps of the old archive must not be taken for steps of the new one.
-        for old in [*archive._files.found().values(), archive.prior_path]:
-            old.unlink(missing_ok=True)
+        archive = cls.planned(path, header, info)
+        archive.begin()
         return archive
+
+    @classmethod
+    def planned(cls, path: str | Path, header: Header, info: Mapping[str, Any]) -> Archive:
+        """As ``create``, but all that is there stays until ``begin``."""
+        archive = cls(checked(path), header, {}, info)
+        archive._files.forget_prior()
+        return archive
+
+    def begin(self) -> None:
+        """Writes an index without steps, then removes the steps and the prior of an old archive.
+
+        A process that is killed meanwhile leaves some of those. They are no worse than they were,
+        and do not pass for new ones, as they were made from other data.
+        """
+        make_folder(self.folder)
+        self.write_index()
+        self._files.clear()
+
+    def before_first_step(self, call: Callable[[], None]) -> None:
+        """Has ``write_step`` call it once, when there is something to write."""
+        self._prepare = call
 
     def write_step(
         self,
@@ -165,6 +178,9 @@ class Archive:
         ``record.weights`` says how; ``codes`` are the steps of coded weights (``Rounding``),
         ``residual`` what ``record.bound`` needs (``residual.compress``).
         """
+        if self._prepare is not None:
+            self._prepare()
+            self._prepare = None
         self._files.write(record, siren, codes, residual, self._own_info(record.step))
         if time.monotonic() - self._index_written > _INDEX_INTERVAL:
             self.write_index()
@@ -178,30 +194,29 @@ class Archive:
 
     def store_prior(self, prior: Prior) -> None:
         """Keeps a prior that steps may be differences to."""
-        self._files.store_prior(prior)
+        self.give_prior(prior)
+        self.write_prior()
+
+    def give_prior(self, prior: Prior) -> None:
+        """As ``store_prior``, but its file is written by ``write_prior``."""
+        self._files.give_prior(prior)
+
+    def write_prior(self) -> None:
+        self._files.write_prior()
+
+    @property
+    def prior_bytes(self) -> int:
+        """Of the prior's file, also before that is written; 0 without one."""
+        return self._files.prior_bytes
 
     def write_index(self) -> None:
         """Writes ``run.minr``. Steps that other processes added meanwhile are found on opening."""
-        x, y, z = self.layout.axes
-        index = {
-            "format": "minr",
-            "version": FORMAT_VERSION,
-            **self.header.to_json(),
-            "bricks": {
-                "shape": self.layout.brick_shape,
-                "starts": {"x": x.starts, "y": y.starts, "z": z.starts},
-            },
-            "info": self.info,
-            "identity": self.header.identity,
-        }
-        # One line for each entry and each step: short, and people can read it.
-        rows = [_json(r.to_json()) for r in self.records]
-        entries = [f"{_json(name)}: {_json(value)}" for name, value in index.items()]
-        steps = ",\n  ".join(rows)
-        text = "{\n " + ",\n ".join([*entries, f'"steps": [\n  {steps}\n ]']) + "\n}\n"
+        data = index_bytes(self.header, self.info, self.records)
         # A finished archive in a folder that is for reading only stays usable.
-        if not (self.path.exists() and self.path.read_bytes() == text.encode()):
-            write_atomically(self.path, text.encode())
+        with reading(self.path):
+            same = self.path.exists() and self.path.read_bytes() == data
+        if not same:
+            write_atomically(self.path, data)
         self._index_written = time.monotonic()
 
     # Reading
@@ -213,38 +228,17 @@ class Archive:
         Raises ArchiveError when the file is none, is damaged, or is of a newer format.
         """
         path = checked(path)
+        recover(path)
         if not path.exists() and cls.exists(path):
             return cls._rebuild(path)
-        try:
-            text = path.read_bytes()
-            # Of another kind, and not to be deleted as one that is damaged.
-            data = json.loads(text) if text.lstrip()[:1] in (b"{", b"") else None
-            if not isinstance(data, dict) or data.get("format") != "minr":
-                raise ArchiveError(
-                    f"{path} is no .minr archive; choose a file that Meta-INR Encode, File > Save"
-                    " Data or metainr encode wrote"
-                )
-            check_version(path, data)
-            header = Header.from_json(data)
-            records = {int(r["step"]): StepRecord.from_json(r) for r in data["steps"]}
-            archive = cls(path, header, records, data["info"])
+        with reading(path):
+            header, records, info = read_index(path)
+            archive = cls(path, header, records, info)
             # What is damaged shows here, not in the middle.
             archive.series_range  # noqa: B018
             members = archive.members
             for step in records:
                 member_of(members, step)
-        except FileNotFoundError as error:
-            raise ArchiveError(f"{path} does not exist") from error
-        except OSError as error:
-            raise ArchiveError(f"{path} cannot be read: {error.strerror or error}") from error
-        except ArchiveError:
-            raise
-        except (MetaINRError, *DAMAGE) as error:
-            what = str(error) if isinstance(error, json.JSONDecodeError) else repr(error)
-            raise ArchiveError(
-                f"{path} is damaged ({what}); if its folder is intact, delete this file alone"
-                " and open it again: it is rebuilt from its steps"
-            ) from error
         archive._adopt_steps()
         return archive
 
@@ -274,26 +268,35 @@ class Archive:
         """
         files = self._files.found()
         for step, path in files.items():
-            known = self._records.get(step)
-            try:
-                metadata = read_step(path)
-                record = StepRecord.from_json(metadata["record"])
-                if Header.from_json(metadata["header"]) != self.header or record.step != step:
-                    continue
-                if known is not None and of_one_fit(known, record):
-                    continue
-                members = self._members_with(metadata["info"], step)
-                self._files.adopt(step, record, metadata)
-                if members:
-                    self.info["members"] = [m.to_json() for m in members]
-            except (MetaINRError, OSError, *DAMAGE):
-                # Damaged or foreign: reported when somebody asks for this very step.
-                continue
+            self._adopt(step, path)
         self.missing = [s for s in self.steps if s not in files]
         for step in self.missing:
             del self._records[step]
         if self.missing and not self.folder.is_dir():
             raise ArchiveError(f"folder {self.folder} is missing; it has to lie beside {self.path}")
+
+    def gather(self) -> None:
+        """Takes in steps that others have added since this was opened."""
+        for step, path in self._files.found().items():
+            if step not in self._records:
+                self._adopt(step, path)
+
+    def _adopt(self, step: int, path: Path) -> None:
+        known = self._records.get(step)
+        try:
+            metadata = read_step(path)
+            record = StepRecord.from_json(metadata["record"])
+            if Header.from_json(metadata["header"]) != self.header or record.step != step:
+                return
+            if known is not None and of_one_fit(known, record):
+                return
+            members = self._members_with(metadata["info"], step)
+            self._files.adopt(step, record, metadata)
+            if members:
+                self.info["members"] = [m.to_json() for m in members]
+        except (MetaINRError, OSError, *DAMAGE):
+            # Damaged or foreign: reported when somebody asks for this very step.
+            return
 
     def _members_with(self, info: Mapping[str, Any], step: int) -> list[Member]:
         """The members, with what a step's file knows of its own; none without an ensemble.
@@ -354,10 +357,8 @@ class Archive:
         ``Archive.grid`` was resampled or cropped to. Where a step has a ``bound``, no value at
         an original voxel is further from its original. Raises ArchiveError, MetaINRError.
         """
-        siren, grid = self.load_step(step), grid or self.grid
-        with self._memory_for(grid):
-            plan = self._plan(step, siren.to(find_device(device)), grid)
-            return self._complete(step, grid, decode_grid(*plan, progress))
+        self._check(step)
+        return self._decoder.decode(step, grid or self.grid, device, progress)
 
     def decode_ahead(
         self, step: int, grid: Grid, *, device: str = "auto"
@@ -369,56 +370,8 @@ class Archive:
         PyTorch would decode, which does nothing in the background. Raises ArchiveError,
         MetaINRError, as does what is returned.
         """
-        siren = self.load_step(step).to(find_device(device))
-        with self._memory_for(grid):
-            plan = self._plan(step, siren, grid)
-            if not fused.serves(siren.weights[0].device, plan[-1]):
-                return None
-            decoding = start_grid(*plan, background=True)
-
-        def values(progress: Progress = no_progress) -> np.ndarray:
-            with self._memory_for(grid, held=True):
-                return self._complete(step, grid, decoding.values(progress))
-
-        return values
-
-    def _plan(self, step: int, siren: Siren, grid: Grid) -> _Plan:
-        """The arguments of ``decode_grid`` up to ``dtype``."""
-        dtype = decode_dtype(self._records[step].precision, siren.weights[0].device)
-        centre, half = self.header.value_range.scale()
-        return siren, self.layout, self.grid.index_coordinates(grid), centre, half, dtype
-
-    def _complete(self, step: int, grid: Grid, values: np.ndarray) -> np.ndarray:
-        """With what the networks lack, where a bound is kept."""
-        if self._records[step].bound:
-            values += resample(self._files.residual(step), self.grid.index_coordinates(grid))
-        return values
-
-    @contextmanager
-    def _memory_for(self, grid: Grid, held: bool = False) -> Iterator[None]:
-        """Says what to do where there is not enough; ``held``: the values have theirs."""
-        # The values, and where they lie along each axis.
-        size = 4 * grid.voxels * self.components + 32 * sum(grid.dims)
-        try:
-            if not held and size > free_memory():
-                raise MemoryError
-            yield
-        except MemoryError as error:
-            raise MetaINRError(
-                f"{grid.dims} values need {size / 2**30:.3g} GiB, which this machine does not"
-                " have free; decode fewer values or a box of them"
-            ) from error
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, allow_nan=False)
-
-
-def checked(path: str | Path) -> Path:
-    path = Path(path)
-    if path.suffix != ".minr":
-        raise ArchiveError(f"{path}: an archive's name ends in .minr")
-    return path
+        self._check(step)
+        return self._decoder.decode_ahead(step, grid, device)
 
 
 def _shorten(steps: list[int]) -> str:

@@ -116,3 +116,13 @@ class WriteLock:
             f"{self.what} is being written by another process or filter; wait for it, or choose"
             " another file"
         )
+
+
+def archive_lock(path: Path) -> WriteLock:
+    """Of the archive ``path`` (.minr)."""
+    return WriteLock(path.with_suffix("") / ".lock", path)
+
+
+def file_lock(path: Path) -> WriteLock:
+    """Of one file."""
+    return WriteLock(path.with_name(f".{path.name}.lock"), path)

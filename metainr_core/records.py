@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -132,9 +133,20 @@ def over_range(record: StepRecord, width: float) -> StepRecord:
 
 def with_file(record: StepRecord, path: Path, header: Header) -> StepRecord:
     """The record with the figures of its file: size, compression ratio, sha256."""
-    size = path.stat().st_size
+    return _with_figures(record, path.stat().st_size, file_sha256(path), header)
+
+
+def with_data(record: StepRecord, data: bytes, header: Header) -> StepRecord:
+    """The record with the figures of the file that is to hold ``data``.
+
+    They are not those of what the disk made of it: then the file counts as damaged.
+    """
+    return _with_figures(record, len(data), hashlib.sha256(data).hexdigest(), header)
+
+
+def _with_figures(record: StepRecord, size: int, sha256: str, header: Header) -> StepRecord:
     raw = header.grid.voxels * header.components * 4
-    return dataclasses.replace(record, bytes=size, ratio=raw / size, sha256=file_sha256(path))
+    return dataclasses.replace(record, bytes=size, ratio=raw / size, sha256=sha256)
 
 
 def step_names(steps: Sequence[int]) -> str:

@@ -14,11 +14,12 @@ from .errors import ArchiveError, PriorError
 from .hashing import file_sha256
 from .layout import BrickLayout
 from .prior import Prior
-from .records import Header, StepRecord, with_file
+from .records import Header, StepRecord, with_data, with_file
 from .residual import decompress
 from .siren import Siren
-from .storage import load_bytes, read_metadata, save_tensors
+from .storage import checksum, file_checksum, load_bytes, read_metadata, tensor_bytes
 from .weights import as_bytes_tensor, digest, pack, unpack
+from .writing import write_atomically
 
 FORMAT_VERSION = 3
 _REFERENCE_NAMES = {"none": "numbers", "prior": "prior", "previous": "step before"}
@@ -38,6 +39,7 @@ class StepFiles:
         # the one before, and are also asked for backwards.
         self._held: OrderedDict[int, tuple[str, Siren]] = OrderedDict()
         self._prior: Siren | None = None
+        self._unwritten_prior: bytes | None = None  # as the file is
 
     @property
     def prior_path(self) -> Path:
@@ -60,9 +62,36 @@ class StepFiles:
         path = self.path(step)
         return path.is_file() and file_sha256(path) == self.records[step].sha256
 
-    def store_prior(self, prior: Prior) -> None:
-        prior.save(self.prior_path)
+    def give_prior(self, prior: Prior) -> None:
+        """The prior that steps may be differences to; ``write_prior`` writes it."""
         self._prior = prior.siren
+        self._unwritten_prior = prior.to_bytes()
+
+    @property
+    def prior_bytes(self) -> int:
+        """Of its file, also before that is there; 0 without one."""
+        if self._unwritten_prior is not None:
+            return len(self._unwritten_prior)
+        return self.prior_path.stat().st_size if self.prior_path.exists() else 0
+
+    def forget_prior(self) -> None:
+        """There is none, whatever file there is."""
+        self._prior, self._unwritten_prior = None, b""
+
+    def write_prior(self) -> None:
+        if self._unwritten_prior:
+            write_atomically(self.prior_path, self._unwritten_prior)
+        self._unwritten_prior = None
+
+    def clear(self) -> None:
+        """Removes all steps, then the prior; what is left can be decoded at any time."""
+        try:
+            for path in [*reversed(self.found().values()), self.prior_path]:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ArchiveError(
+                f"{path} cannot be removed: {error.strerror or error}; choose another file"
+            ) from error
 
     def write(
         self,
@@ -84,10 +113,10 @@ class StepFiles:
         tensors = pack(siren, record.weights, self._reference(record), codes)
         if residual is not None:
             tensors[_RESIDUAL] = as_bytes_tensor(residual)
-        path = self.path(record.step)
-        save_tensors(path, tensors, metadata)
+        data = tensor_bytes(tensors, {**metadata, "sum": checksum(tensors)})
+        write_atomically(self.path(record.step), data)
         self._held.clear()  # those that are stored relative to what the file was before
-        self._hold(with_file(record, path, self.header), siren)
+        self._hold(with_data(record, data, self.header), siren)
 
     def adopt(self, step: int, record: StepRecord, metadata: Mapping[str, Any]) -> None:
         """Records a file that no index describes, after checking that it is whole.
@@ -97,6 +126,9 @@ class StepFiles:
         known = self.records.get(step)
         self.records[step] = with_file(record, self.path(step), self.header)
         try:
+            # That of a coder's weights alone would not notice what the coder does not read.
+            if metadata.get("sum") not in (None, file_checksum(self.path(step))):
+                raise ArchiveError(f"{self.path(step)} is damaged; encode step {step} again")
             self._load(step, metadata)
             if record.bound:
                 self.residual(step)

@@ -7,6 +7,7 @@ and the expected shapes agree.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import zlib
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from safetensors.torch import save
 
 from .config import SirenConfig
 from .errors import MetaINRError
+from .hashing import fingerprint
 from .siren import Siren, layer_sizes
 from .writing import write_atomically
 
@@ -125,6 +127,23 @@ def load_bytes(path: Path, name: str) -> bytes:
             if part.get_dtype() != "U8":
                 raise MetaINRError(f"{path}: tensor {name} is {part.get_dtype()}, not U8")
             return bytes(file.get_tensor(name).tobytes())
+    except OSError as error:
+        raise MetaINRError(f"{path} cannot be read: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise MetaINRError(f"{path} is damaged or no safetensors file: {error}") from error
+
+
+def checksum(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Of what a file holds besides its metadata: 8 hexadecimal digits."""
+    parts = [(name, tensors[name].detach().cpu().numpy()) for name in sorted(tensors)]
+    return fingerprint(*itertools.chain(*parts))[:8]
+
+
+def file_checksum(path: Path) -> str:
+    """``checksum`` of the tensors in a file. Raises MetaINRError, TypeError."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return checksum({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except OSError as error:
         raise MetaINRError(f"{path} cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
