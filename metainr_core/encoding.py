@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import operator
 import time
 import warnings
@@ -10,24 +9,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from .archive import Archive
+from .archive_index import checked
 from .config import EncodeConfig
 from .device import find_device
+from .encoding_target import Target
 from .errors import (
-    ArchiveError,
-    MetaINRError,
     MetaINRWarning,
     PriorError,
     SeriesError,
     SettingsError,
 )
 from .layout import BITS, choose_siren
-from .members import Member, described, is_ensemble, member_of
+from .locking import archive_lock
+from .members import is_ensemble
 from .pretraining import check_prior
 from .prior import Prior
 from .records import Header, step_names
-from .series import Progress, Range, Series, StepScan, no_progress
+from .series import Progress, Range, Series, no_progress
 from .step_encoder import StepEncoder
 from .time_left import time_left
+from .writing import remove_leftovers, remove_leftovers_of
 
 _SCAN_SHARE = 0.05  # of the progress bar, for the first reading of the series
 
@@ -83,36 +84,48 @@ def encode(
     members = series.members
     if is_ensemble(members):
         info["members"] = [m.to_json() for m in members]
-    archive = _open_or_create(Path(archive_path), header, info, scans, members, overwrite)
-    if prior is not None and config.weights == "coded":
-        prior = prior.rounded()
-    kept = prior if _refers_to_prior(config) else None
-    if kept is not None and not _stored_prior(archive):
-        archive.store_prior(kept)
-    held = set(chosen).union(archive.steps)
-    encoder = StepEncoder(series, archive, prior, config, device, scans, series_range, held)
-    todo = [step for step in chosen if not encoder.is_done(step)]
-    _check_kept(archive, todo, kept)
-    if kept is not None and _stored_prior(archive) != kept.digest:
-        archive.store_prior(kept)
-    replaced = [step for step in todo if encoder.is_outdated(step)]
-    if replaced:
-        message = (
-            f"{archive.path}: replacing {step_names(replaced)}, made with other settings or prior"
-        )
-        warnings.warn(message, MetaINRWarning, stacklevel=2)
-    done = len(chosen) - len(todo)
-    report = _Report(progress, len(chosen), done)
-    try:
-        for group in _groups(todo, encoder):
-            encoder.progress = report.of(group, done)
-            encoder.progress(0.0, "starting")
-            encoder.fit(group)
-            done += len(group)
-    finally:
-        archive.write_index()
+    path = checked(archive_path)
+    lock = archive_lock(path)
+    with lock.used():
+        with lock.setting_up():
+            remove_leftovers_of(path)
+            remove_leftovers(path.with_suffix(""), "step_*.safetensors", "prior.safetensors")
+            target = Target(path, lock, header, info, scans, members, overwrite)
+            archive = target.archive
+            if prior is not None and config.weights == "coded":
+                prior = prior.rounded()
+            kept = prior if _refers_to_prior(config) else None
+            target.restore_prior(kept)
+            held = set(chosen).union(archive.steps)
+            encoder = StepEncoder(series, archive, prior, config, device, scans, series_range, held)
+            todo = [step for step in chosen if not encoder.is_done(step)]
+            needed = {step - 1 for step in todo if encoder.place(step)}.difference(todo)
+            lock.claim(todo, needed)
+            target.use_prior(kept, todo)
+        _warn_of_replaced(encoder, todo)
+        done = len(chosen) - len(todo)
+        report = _Report(progress, len(chosen), done)
+        try:
+            for group in _groups(todo, encoder):
+                encoder.progress = report.of(group, done)
+                encoder.progress(0.0, "starting")
+                encoder.fit(group)
+                done += len(group)
+        finally:
+            target.finish()
     progress(1.0, f"encoded {len(chosen)} steps")
     return archive
+
+
+def _warn_of_replaced(encoder: StepEncoder, steps: Sequence[int]) -> None:
+    replaced = [step for step in steps if encoder.is_outdated(step)]
+    if replaced:
+        warnings.warn(
+            f"{encoder.archive.path}: replacing {step_names(replaced)}, made with other settings"
+            " or prior",
+            MetaINRWarning,
+            stacklevel=3,
+        )
 
 
 def _groups(steps: Sequence[int], encoder: StepEncoder) -> Iterator[list[int]]:
@@ -187,97 +200,6 @@ def _chosen_steps(series: Series, steps: Iterable[int] | None) -> list[int]:
     return chosen
 
 
-def _open_or_create(
-    path: Path,
-    header: Header,
-    info: dict,
-    scans: Sequence[StepScan],
-    members: Sequence[Member],
-    overwrite: bool,
-) -> Archive:
-    """The archive at ``path`` if it goes on from there, else a new one."""
-    if not Archive.exists(path):
-        return Archive.create(path, header, info)
-    try:
-        old = Archive.open(path)
-        _check_series(old, header, scans, members)
-    except ArchiveError:
-        # Only then: the same settings again, as in a saved session, must not fit again.
-        if not overwrite:
-            raise
-        return Archive.create(path, header, info)
-    return Archive(path, header, {r.step: r for r in old.records}, info)
-
-
-def _check_series(
-    old: Archive, header: Header, scans: Sequence[StepScan], members: Sequence[Member]
-) -> None:
-    """Raises ArchiveError when an archive was made from other data or for other networks."""
-    cure = "choose another file, or overwrite this one on purpose (--overwrite)"
-    if (old.array, old.components, old.grid) != (header.array, header.components, header.grid):
-        raise ArchiveError(
-            f"{old.path} holds another series: array {old.array!r} on {old.grid.dims},"
-            f" not {header.array!r} on {header.grid.dims}; {cure}"
-        )
-    for record in old.records:
-        if record.step >= len(scans) or record.data != scans[record.step].digest:
-            raise ArchiveError(
-                f"{old.path} holds another series: its step {record.step} was encoded from other"
-                f" values or another time; {cure}"
-            )
-        # A step's file says whose it is, so that a lost index can be had from the files.
-        known, own = member_of(old.members, record.step), member_of(members, record.step)
-        if dataclasses.replace(known, count=own.count) != own:
-            raise ArchiveError(
-                f"{old.path} holds another series: its step {record.step} is of"
-                f" {described(known)}, not of {described(own)}; {cure}"
-            )
-    if old.header != header:
-        mine, wanted = _network(old.header), _network(header)
-        raise ArchiveError(f"{old.path} holds networks of {mine}, not of {wanted}; {cure}")
-
-
 def _refers_to_prior(config: EncodeConfig) -> bool:
     """Whether the archive needs the prior: not if coded key frames are stored in full."""
     return config.weights != "coded" or config.init != "previous" or config.adapt != "all"
-
-
-def _stored_prior(archive: Archive) -> str:
-    """Digest of the prior in an archive; empty if there is none that can be read."""
-    try:
-        return Prior.load(archive.prior_path).digest
-    except MetaINRError:
-        return ""
-
-
-def _check_kept(archive: Archive, todo: Sequence[int], prior: Prior | None) -> None:
-    """Raises ArchiveError when steps that stay as they are would lose what they refer to."""
-    other = prior is not None and _stored_prior(archive) != prior.digest
-    lost: list[int] = []
-    what = ""
-    for step in archive.steps:
-        reference = archive.record(step).reference
-        gone = step - 1 in [*todo, *lost] if reference == "previous" else other
-        if step in todo or reference == "none" or not gone or not _is_readable(archive, step):
-            continue
-        lost.append(step)
-        what = what or ("the prior" if reference == "prior" else f"step {step - 1}")
-    if lost:
-        raise ArchiveError(
-            f"{archive.path} holds {step_names(lost)} as differences to {what}, which would be"
-            " replaced; encode them too, or choose another file"
-        )
-
-
-def _is_readable(archive: Archive, step: int) -> bool:
-    try:
-        archive.load_step(step)
-    except MetaINRError:
-        return False
-    return True
-
-
-def _network(header: Header) -> str:
-    low, high = header.value_range.low, header.value_range.high
-    settings = ", ".join(f"{k} {v:g}" for k, v in header.siren.to_json().items())
-    return f"{settings} for values from {low} to {high}"

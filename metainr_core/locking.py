@@ -29,7 +29,7 @@ class WriteLock:
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """While the block runs nobody is ``alone`` but itself. Raises ArchiveError where one is."""
+        """While the block runs nobody else is ``alone``. Raises ArchiveError where one is."""
         folder = self.path.parent
         made = not folder.exists()
         make_folder(folder)
@@ -43,19 +43,22 @@ class WriteLock:
                     folder.rmdir()
 
     @contextmanager
-    def setting_up(self, alone: bool = False) -> Iterator[None]:
-        """While the block runs no other such block does, and with ``alone`` nobody else uses it.
+    def setting_up(self) -> Iterator[None]:
+        """While the block runs no other such block does, and nobody begins to use it.
 
         Raises ArchiveError where another does not come to an end.
         """
         self._wait()
         try:
-            if alone and self._hold("exclusive", _IN_USE) is False:
-                raise self._busy()
             yield
         finally:
             self._hold("shared", _IN_USE)
             self._hold("none", _SETTING_UP)
+
+    def alone(self) -> None:
+        """While setting up. Raises ArchiveError where others use it."""
+        if self._hold("exclusive", _IN_USE) is False:
+            raise self._busy()
 
     def claim(self, steps: Iterable[int], needed: Iterable[int] = ()) -> None:
         """Steps that only this one writes, and others that it reads and nobody may write.

@@ -35,13 +35,15 @@ def replacing(path: str | Path) -> Iterator[Path]:
         check_writable(folder / path.name)
     lock = archive_lock(path)
     with lock.used():
-        with lock.setting_up(alone=True):
+        with lock.setting_up():
+            lock.alone()
             _finish(path)
             make_folder(made)
         try:
             new = made / path.name
             yield new
-            with lock.setting_up(alone=True):
+            with lock.setting_up():
+                lock.alone()
                 try:
                     _move_away(path)
                 finally:
@@ -62,7 +64,8 @@ def recover(path: Path) -> None:
     lock = archive_lock(path)
     with lock.used():
         if _is_halfway(path):  # nobody is about to finish it
-            with lock.setting_up(alone=True):
+            with lock.setting_up():
+                lock.alone()
                 _finish(path)
 
 

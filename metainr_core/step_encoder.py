@@ -189,9 +189,9 @@ class StepEncoder:
         """Bytes that a step's coded weights may take, so that the archive reaches its ratio."""
         if not self.config.target_ratio:
             return math.inf
-        archive, prior = self.archive, self.archive.prior_path
+        archive = self.archive
         volume = 4 * archive.grid.voxels * archive.components
-        shared = _INDEX_BYTES + (prior.stat().st_size if prior.exists() else 0)
+        shared = _INDEX_BYTES + archive.prior_bytes
         more = _COMPONENT_BYTES * (archive.components - 1)
         if is_ensemble(self.members):
             # The index names all members, a step's file its own.

@@ -223,7 +223,7 @@ def test_a_fit_that_diverges_is_reported(
     config = dataclasses.replace(quick, learning_rate=1e25, optimizer="adam")
     with pytest.raises(SettingsError, match=r"step 0 of the arrays: the fit diverged; lower"):
         encode(make_series(), tmp_path / "run.minr", config=config)
-    assert Archive.open(tmp_path / "run.minr").steps == []
+    assert not list(tmp_path.iterdir())
 
 
 # Bricks, precision, device
