@@ -25,6 +25,7 @@ from .members import is_ensemble
 from .pretraining import check_prior
 from .prior import Prior
 from .records import Header, step_names
+from .replacing import recover
 from .series import Progress, Range, Series, no_progress
 from .step_encoder import StepEncoder
 from .time_left import time_left
@@ -85,6 +86,7 @@ def encode(
     if is_ensemble(members):
         info["members"] = [m.to_json() for m in members]
     path = checked(archive_path)
+    recover(path)
     lock = archive_lock(path)
     with lock.used():
         with lock.setting_up():

@@ -12,7 +12,7 @@ from .hashing import fingerprint
 from .members import member_of
 from .series import Progress, no_progress
 from .vti import make_image, read_mark, write_image, write_pvd
-from .writing import make_folder
+from .writing import make_folder, remove_leftovers, remove_leftovers_of
 
 
 def export(
@@ -48,6 +48,8 @@ def export(
             " values or a box of them"
         )
     goes_on = _check_target(archive, output, list(files.values()), mark, overwrite)
+    remove_leftovers_of(output)
+    remove_leftovers(folder, "step_*.vti")
     done = {step for step, file in files.items() if goes_on and file.exists()}
     try:
         for step, file in files.items():

@@ -26,10 +26,15 @@ class WriteLock:
     def __init__(self, path: Path, what: Path):
         self.path, self.what = path, what
         self._handle: int | None = None
+        self._use = "shared"
 
     @contextmanager
-    def used(self) -> Iterator[None]:
-        """While the block runs nobody else is ``alone``. Raises ArchiveError where one is."""
+    def used(self, alone: bool = False) -> Iterator[None]:
+        """While the block runs nobody else is ``alone``, or nobody else is there.
+
+        Raises ArchiveError where that is not so.
+        """
+        self._use = "exclusive" if alone else "shared"
         folder = self.path.parent
         made = not folder.exists()
         make_folder(folder)
@@ -52,7 +57,7 @@ class WriteLock:
         try:
             yield
         finally:
-            self._hold("shared", _IN_USE)
+            self._hold(self._use, _IN_USE)
             self._hold("none", _SETTING_UP)
 
     def alone(self) -> None:
@@ -82,7 +87,7 @@ class WriteLock:
                 break
             os.close(self._handle)  # the last user removed it meanwhile
             self._handle = None
-        if self._hold("shared", _IN_USE) is False:
+        if self._hold(self._use, _IN_USE) is False:
             raise self._busy()
         self._hold("none", _SETTING_UP)
 

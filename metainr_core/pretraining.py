@@ -14,6 +14,7 @@ from .device import find_device, find_dtype, in_parts
 from .errors import Cancelled, MetaINRError, PriorError
 from .hashing import fingerprint
 from .layout import BrickLayout, choose_siren
+from .locking import file_lock
 from .optim import Adam, cosine
 from .prior import Prior
 from .sampling import TaskSamples, draw_samples
@@ -21,7 +22,7 @@ from .series import Progress, Series, no_progress
 from .siren import Siren, initialize, loss_and_gradients, mean_squared_errors
 from .time_left import time_left
 from .training import Samples, Trainer, random_generator
-from .writing import check_writable
+from .writing import check_writable, remove_leftovers_of
 
 # Tasks that are adapted at once; more are done in turn, which only costs memory less.
 _TASKS_AT_ONCE = 64
@@ -44,11 +45,21 @@ def pretrain(
     With ``path`` the prior is saved there. A finished prior of the same data and settings that
     is already there is returned without training; an unfinished one is continued, with the same
     result as without the interruption. The finished rounds are saved every few seconds, and when
-    ``progress`` raises ``Cancelled``, which goes on. Raises MetaINRError on bad input.
+    ``progress`` raises ``Cancelled``, which goes on. Raises MetaINRError on bad input, and where
+    another process or filter is writing ``path``.
     """
-    config = config or PretrainConfig()
-    if path is not None:
-        check_writable(Path(path))
+    if path is None:
+        return _pretrain(series, config or PretrainConfig(), None, progress)
+    path = Path(path)
+    check_writable(path)
+    with file_lock(path).used(alone=True):
+        remove_leftovers_of(path)
+        return _pretrain(series, config or PretrainConfig(), path, progress)
+
+
+def _pretrain(
+    series: Series, config: PretrainConfig, path: Path | None, progress: Progress
+) -> Prior:
     device = find_device(config.device)
     siren_config = config.siren or choose_siren(series.grid, series.components)
     layout = BrickLayout.of(series.grid.dims, siren_config.brick_size)
@@ -81,13 +92,13 @@ def _start(
     config: PretrainConfig,
     siren_config: SirenConfig,
     samples: TaskSamples,
-    path: str | Path | None,
+    path: Path | None,
 ) -> Prior:
     """What ``path`` holds of this very training, or a prior without a round."""
     settings = config.to_json()
     settings.update(siren=siren_config.to_json(), device=None)
     identity = fingerprint(settings, series.array, samples.fingerprint())
-    if path is not None and Path(path).exists():
+    if path is not None and path.exists():
         found = Prior.load(path)
         if found.fingerprint == identity and (found.finished or found.kind == "meta"):
             return found

@@ -34,16 +34,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
             )
         check_writable(folder / path.name)
     lock = archive_lock(path)
-    with lock.used():
-        with lock.setting_up():
-            lock.alone()
+    with lock.used(alone=True):
+        with lock.setting_up():  # readers that find it halfway wait for that
             _finish(path)
             make_folder(made)
         try:
             new = made / path.name
             yield new
             with lock.setting_up():
-                lock.alone()
                 try:
                     _move_away(path)
                 finally:
@@ -62,11 +60,12 @@ def recover(path: Path) -> None:
     if not _is_halfway(path):
         return
     lock = archive_lock(path)
-    with lock.used():
-        if _is_halfway(path):  # nobody is about to finish it
-            with lock.setting_up():
-                lock.alone()
-                _finish(path)
+    try:
+        with lock.used(), lock.setting_up():
+            _finish(path)
+    except ArchiveError:
+        if _is_halfway(path):  # else the process that was at it is alive, and has finished
+            raise
 
 
 # The new archive is made in a folder beside the old one, so that moving is renaming. Files of the

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from metainr_core import archive as archives
+from metainr_core import archive_decoding
 from metainr_core import export as exports
 from metainr_core.archive import Archive
 from metainr_core.config import EncodeConfig
@@ -134,9 +134,9 @@ def test_values_that_do_not_fit_leave_nothing(
         raise MemoryError
 
     if known:
-        monkeypatch.setattr(archives, "free_memory", lambda: 4 * archive.grid.voxels)
+        monkeypatch.setattr(archive_decoding, "free_memory", lambda: 4 * archive.grid.voxels)
     else:
-        monkeypatch.setattr(archives, "decode_grid", full)
+        monkeypatch.setattr(archive_decoding, "decode_grid", full)
     before = set(tmp_path.iterdir())
     with pytest.raises(MetaINRError, match=r"need .* GiB, which this machine does not have"):
         export(archive, tmp_path / "new" / "out.pvd", archive.grid, archive.steps)
