@@ -114,6 +114,12 @@ class LongFilter(TableFilter):
         asked = time.monotonic() - self._last_asked < _FORGOTTEN
         return asked and self._work is not None and self._work.job.path == path
 
+    def give_way(self, path: str) -> None:
+        """Ends its work on this file, which nobody else can write meanwhile, if it is forgotten."""
+        if self._work is not None and self._work.job.path == path and not self.writes(path):
+            self._work.end()
+            self._forget()
+
     def run(self, inInfo: Any, output: Any, progress: Progress) -> None:
         self._awaits = self._asked and self._work is None and self._awaited()
         if self._awaits:
@@ -140,6 +146,8 @@ class LongFilter(TableFilter):
             return
         seconds = _SHARE * (time.monotonic() - self._left)
         if self._work is None:
+            for other in list(self._working):
+                other.give_way(job.path)
             self._work = _Work(job)
             self._working.add(self)
             self._end = weakref.finalize(self, _Work.end, self._work)

@@ -248,3 +248,29 @@ def test_pretrain_and_encode_in_slices_give_the_same_files(lab: Any, tmp_path: P
     assert prior.digest == other.digest
     for volume, same in zip(volumes, others, strict=True):
         assert (volume == same).all()
+
+
+def test_two_filters_do_not_write_one_file(
+    lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "run.minr")
+    values = {**lab.quick_encode, "Init": "random", "ArchiveFile": path, "Epochs": 40}
+    first, second = (lab.set(MetaINREncode(), **values) for _ in range(2))
+    messages = lab.messages(second)
+    monkeypatch.setattr(background, "_SLICES", (0.0, 0.0))
+    for algorithm in (first, second):
+        lab.connect(algorithm, lab.source())
+        algorithm.GetNeedsUpdate()
+        algorithm.Update()
+    ask(first, until=Path(path).exists)
+    ask(second)
+    assert rows(second) == 0
+    assert "run.minr is being encoded by another process or filter; wait" in messages[-1]
+    # Once it is deleted, and kept for Undo alone, the other may go on with it.
+    monkeypatch.setattr(background, "_FORGOTTEN", 0.0)
+    second.Modified()
+    second.Update()
+    monkeypatch.undo()
+    ask(second)
+    assert rows(second) == 4
+    assert Archive.open(path).damaged() == []
