@@ -7,13 +7,22 @@ parameters; columns whose name begins with FILE name files, relative to the tabl
 from __future__ import annotations
 
 import csv
+import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 
 from .errors import SeriesError
+from .regular_file import open_regular
 
+# A cell of three bytes takes sixty, and each of the rows is the beginning of a series.
+_LONGEST = 8 << 20
+_MOST_COLUMNS = 1000
+_MOST_ROWS = 50_000
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 # A parameter without a value.
 _UNDEFINED = ("", "nan")
@@ -31,10 +40,10 @@ class Row:
 
 def find_table(path: Path) -> Path:
     """The table of a ``.cdb`` folder, or the file itself. Raises SeriesError."""
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return path
     table = path / "data.csv"
-    if not table.is_file():
+    if not os.path.isfile(table):
         raise SeriesError(f"folder {path} has no data.csv, which a Cinema database has")
     return table
 
@@ -52,11 +61,15 @@ def read_table(path: Path) -> list[Row]:
             f"{path} has no column FILE; its columns: {', '.join(header)}; a column whose name"
             " begins with FILE has to name the data"
         )
-    repeated = [name for place, name in enumerate(header) if name in header[:place] or not name]
+    if len(header) > _MOST_COLUMNS:
+        raise SeriesError(f"{path} has {len(header)} columns; expected at most {_MOST_COLUMNS}")
+    repeated = [name for name, count in Counter(header).items() if count > 1 or not name]
     if repeated:
         what = f"two columns {repeated[0]}" if repeated[0] else "a column without a name"
         raise SeriesError(f"{path} has {what}: {', '.join(header)}")
-    rows = [_row(path, line, header, cells, files[0]) for line, cells in lines]
+    rows = [_row(path, line, header, cells, files[0]) for line, cells in islice(lines, _MOST_ROWS)]
+    if next(lines, None):
+        raise SeriesError(f"{path} has more than {_MOST_ROWS} rows, which is all that is read")
     if not rows:
         raise SeriesError(f"{path} has no row after its header; expected one for each run")
     return rows
@@ -75,7 +88,11 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line numbers and cells, without empty lines."""
     try:
         # Quoted cells may hold line breaks; Excel begins its files with a byte order mark.
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_regular(path) as raw:
+            if (size := raw.seek(0, 2)) > _LONGEST:
+                raise SeriesError(f"{path} has {size} bytes; expected at most {_LONGEST}")
+            raw.seek(0)
+            file = TextIOWrapper(raw, encoding="utf-8-sig", newline="")
             reader = csv.reader(file, strict=True, skipinitialspace=True)
             for cells in reader:
                 if any(cell.strip() for cell in cells):

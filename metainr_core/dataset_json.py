@@ -9,12 +9,18 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from .errors import DAMAGE, SeriesError
 from .grid import Grid
+from .memory import free_memory
+from .regular_file import open_regular
 from .series import Series
+
+# Bytes of a dataset.json; it names a few variables.
+_LONGEST = 1 << 20
 
 
 class RawSeries(Series):
@@ -37,27 +43,40 @@ class RawSeries(Series):
     def _load(self, step: int) -> np.ndarray:
         path, expected = self.files[step], self.grid.voxels * 4
         try:
-            size = path.stat().st_size
-            if size != expected:
-                raise SeriesError(
-                    f"{self.where(step)}: {path} has {size} bytes; dims {self.grid.dims} need"
-                    f" {expected} (float32)"
-                )
-            return np.fromfile(path, "<f4").reshape(*self.grid.shape, 1)
-        except OSError as error:
-            raise SeriesError(f"{path} cannot be read: {error.strerror or error}") from error
+            with open_regular(path) as file:
+                size = file.seek(0, 2)
+                if size != expected:
+                    raise SeriesError(
+                        f"{self.where(step)}: {path} has {size} bytes; dims {self.grid.dims} need"
+                        f" {expected} (float32)"
+                    )
+                # A file may have holes: as long as a disk, but never written.
+                if expected > (free := free_memory()):
+                    raise SeriesError(
+                        f"{self.where(step)}: {path} needs {expected} bytes; {free} are free"
+                    )
+                file.seek(0)
+                values = np.fromfile(file, "<f4", self.grid.voxels)
+            return values.reshape(*self.grid.shape, 1)
+        except (OSError, ValueError, MemoryError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise SeriesError(f"{path} cannot be read: {reason}") from error
 
 
 def open_dataset_json(
     path: Path, variable: str | None = None, *, ignore_nonfinite: bool = False
 ) -> RawSeries:
-    """The series of one variable (None: the only one) of a folder with ``dataset.json``."""
+    """The series of one variable (None: the only one) of a folder with ``dataset.json``.
+
+    Its volumes are in the folder of that variable's name, and nowhere else. Raises SeriesError.
+    """
     index = path / "dataset.json" if path.is_dir() else path
     try:
-        data = json.loads(index.read_bytes())
-        name, variables = str(data["name"]), [str(v) for v in data["vars"]]
-        x, y, z = (int(n) for n in data["dims"])
-        samples = int(data["total_samples"])
+        with open_regular(index) as file:
+            data = json.loads(_whole(file))
+        name, variables = str(data["name"]), [_folder_name(v) for v in data["vars"]]
+        x, y, z = (_count(n) for n in data["dims"])
+        samples = _count(data["total_samples"])
     except FileNotFoundError as error:
         cure = "name a .pvd, or quote a glob such as 'folder/*.vti'"
         raise SeriesError(f"folder {index.parent} has no dataset.json; {cure}") from error
@@ -71,7 +90,14 @@ def open_dataset_json(
         got = f'no variable "{variable}"' if variable else "several variables"
         raise SeriesError(f"{index} has {got}: {', '.join(variables)}; name one with --array")
     pattern = re.compile(r"-(\d+)\.raw$")
-    found = (index.parent / variable).glob("*.raw")
+    try:
+        found = [f for f in (index.parent / variable).iterdir() if f.suffix == ".raw"]
+    except FileNotFoundError:
+        found = []
+    except OSError as error:
+        raise SeriesError(
+            f"{index.parent / variable} cannot be read: {error.strerror or error}"
+        ) from error
     numbered = {int(m[1]): f for f in found if (m := pattern.search(f.name))}
     files = [f for _, f in sorted(numbered.items())]
     if len(files) != samples:
@@ -84,3 +110,25 @@ def open_dataset_json(
     return RawSeries(
         str(index.parent), files, Grid((x, y, z)), variable, ignore_nonfinite=ignore_nonfinite
     )
+
+
+def _whole(file: BinaryIO) -> bytes:
+    text = file.read(_LONGEST + 1)
+    if len(text) > _LONGEST:
+        raise ValueError(f"it has more than {_LONGEST} bytes")
+    return text
+
+
+def _folder_name(name: object) -> str:
+    """The name of a variable, which is that of its folder."""
+    if not isinstance(name, str) or name in ("", ".", "..") or re.search(r"[/\\\0]", name):
+        raise ValueError(f"variable {name!r} is no name of a folder beside it")
+    return name
+
+
+def _count(value: object) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
+        raise ValueError(f"{value!r} is no number of values or samples")
+    return value

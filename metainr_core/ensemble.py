@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,9 +37,11 @@ class EnsembleSeries(Series):
             raise SeriesError(f"{name} has no members")
         self._runs: dict[int, Run] = {}  # by their first step
         self._members: list[Member] = []
+        self._names: set[str] = set()
         first = runs[0].series
         for run in runs:
             self._check(run, first, name)
+            self._names.add(run.name)
             before = self._members[-1].steps.stop if self._members else 0
             self._runs[before] = run
             self._members.append(Member(run.name, before, len(run.series), dict(run.parameters)))
@@ -49,7 +52,7 @@ class EnsembleSeries(Series):
         where = f'member "{run.name}" of {name}'
         if not run.name:
             raise SeriesError(f"a member of {name} has no name; each needs one of its own")
-        if run.name in [m.name for m in self._members]:
+        if run.name in self._names:
             raise SeriesError(f'{name} has two members "{run.name}"; each needs a name of its own')
         found, expected = run.series, first
         for what in ("array", "components"):
@@ -92,7 +95,8 @@ def open_ensemble(
     """The ensemble of a ``data.csv`` of Cinema Spec D, or of a ``.cdb`` folder that holds one.
 
     The first column whose name begins with FILE names the series of a run, relative to the
-    folder: whatever ``open_series`` takes. Rows with one ``.vti`` each that agree in all but a
+    folder: whatever ``open_series`` takes, wherever it is, with wildcards in the name of the file
+    only. Rows with one ``.vti`` each that agree in all but a
     column ``time`` or ``timestep`` are one run with those times. A column ``name`` names the
     runs, else their parameters do ("Re 160"), which are all other columns. Raises SeriesError.
     """
@@ -137,7 +141,7 @@ def _times(table: Path, rows: Sequence[Row]) -> list[float]:
     for row in rows:
         columns = {name.lower(): text for name, text in row.parameters.items()}
         column = next((c for c in _TIME_COLUMNS if c in columns), None)
-        several = glob.has_magic(row.file) and not (table.parent / row.file).is_file()
+        several = glob.has_magic(row.file) and not os.path.isfile(table.parent / row.file)
         if column is None or several or not row.file.endswith(".vti"):
             continue
         time = number(columns[column])
@@ -167,7 +171,7 @@ def _open(
 ) -> Series:
     """The series of one run: of its images at ``times``, or of what its only row names."""
     folder, path = table.parent, table.parent / rows[0].file
-    if path.suffix == ".vti" and path.is_file():
+    if path.suffix == ".vti" and os.path.isfile(path):
         times = times or [0.0]
     if times:
         from .vti import VtiSeries
@@ -177,6 +181,9 @@ def _open(
         return VtiSeries(str(table), files, sorted(times), array, ignore_nonfinite=ignore_nonfinite)
     if path.suffix in (".csv", ".cdb"):
         raise SeriesError(f"{path} is an ensemble; expected the series of one run")
-    # In the folder's own name no character is a wildcard.
-    found = path if path.exists() else Path(glob.escape(str(folder)), rows[0].file)
-    return open_series(found, array, ignore_nonfinite=ignore_nonfinite)
+    if not os.path.exists(path):
+        # In folders' names no character is a wildcard: a table must not search a whole disk.
+        if path.name == "**":
+            raise SeriesError(f"{path} does not exist")
+        path = Path(glob.escape(str(path.parent)), path.name)
+    return open_series(path, array, ignore_nonfinite=ignore_nonfinite)

@@ -5,9 +5,30 @@ A message says what is wrong, where, what was found, what was expected and what 
 
 from __future__ import annotations
 
+# What fits on a screen; names in a file can be longer than any.
+_LONGEST = 2000
+
+
+def one_line(text: str) -> str:
+    """``text`` without what a terminal acts on: line breaks and control characters, as escapes."""
+    shown = text if text.isprintable() else "".join(map(_visible, text[: _LONGEST + 1]))
+    return shown if len(shown) <= _LONGEST else shown[:_LONGEST] + "…"
+
+
+def _visible(character: str) -> str:
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode("ascii")
+
 
 class MetaINRError(Exception):
-    """Base class of every error that bad input or a bad environment can cause."""
+    """Base class of every error that bad input or a bad environment can cause.
+
+    As text it is one line, whatever names it quotes from files.
+    """
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class MetaINRWarning(UserWarning):

@@ -1,20 +1,29 @@
-"""``.vti`` and ``.pvd`` files, read and written by VTK."""
+"""``.vti`` and ``.pvd`` files: series read from them, and images written by VTK.
+
+A series may come from anywhere. The files of a ``.pvd`` are followed wherever they are, as ParaView
+does, but only read, and only as ``.vti``; what they say of themselves is checked.
+"""
 
 from __future__ import annotations
 
 import glob
+import os
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from .errors import DAMAGE, MetaINRError, SeriesError
+from .bounded_xml import Attributes, HeaderScan
+from .errors import MetaINRError, SeriesError, SettingsError
 from .grid import Grid
+from .regular_file import open_regular
 from .series import Series, check_grid, choose_array
+from .vti_data import read_values
+from .vti_header import VtiHeader, extent_grid, read_header
 from .vtk_modules import vtk
 from .writing import make_folder, replacement, write_atomically
 
@@ -23,18 +32,13 @@ _MARK = "metainr"
 
 def image_grid(image: Any, association: str) -> Grid:
     """The grid of a ``vtkImageData``'s point or cell values."""
-    extent = image.GetExtent()
-    points = image.GetDimensions()
-    cells = association == "cell"
     matrix = image.GetDirectionMatrix()
-    return Grid(
-        dims=tuple(max(n - cells, 1) for n in points),
-        spacing=image.GetSpacing(),
-        origin=image.GetOrigin(),
-        direction=tuple(matrix.GetElement(i, j) for i in range(3) for j in range(3)),
-        start=tuple(extent[0::2]),
-        association=association,
-        flat=tuple(cells and n == 1 for n in points),
+    return extent_grid(
+        image.GetExtent(),
+        image.GetSpacing(),
+        image.GetOrigin(),
+        [matrix.GetElement(i, j) for i in range(3) for j in range(3)],
+        association,
     )
 
 
@@ -49,12 +53,16 @@ def image_arrays(image: Any) -> list[tuple[str, str]]:
     return found
 
 
+def _names(arrays: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} ({association})" for association, name in arrays) or "none"
+
+
 def image_values(image: Any, array: str, association: str) -> np.ndarray:
     """One array of a ``vtkImageData`` as ``(nz, ny, nx, components)``, a view in its own dtype."""
     data = image.GetCellData() if association == "cell" else image.GetPointData()
     found = data.GetArray(array)
     if found is None:
-        names = ", ".join(f"{n} ({a})" for a, n in image_arrays(image)) or "none"
+        names = _names(image_arrays(image))
         raise MetaINRError(f'there is no {association} array "{array}"; its arrays: {names}')
     shape = image_grid(image, association).shape
     flat = vtk("util.numpy_support").vtk_to_numpy(found)
@@ -84,56 +92,18 @@ def make_image(values: np.ndarray, grid: Grid, array: str) -> Any:
     return image
 
 
-def read_image(path: Path, array: str | None = None) -> Any:
-    """The ``vtkImageData`` in a ``.vti``. Raises SeriesError, with VTK's reason, if it cannot.
-
-    With ``array`` the other arrays are left out, unless the file has none of that name.
-    """
-    if not path.is_file():
-        raise SeriesError(f"{path} does not exist")
-    reader = vtk("vtkIOXML").vtkXMLImageDataReader()
-    reader.SetFileName(str(path))
-    with _problems(reader) as problems:
-        reader.UpdateInformation()
-        selections = reader.GetPointDataArraySelection(), reader.GetCellDataArraySelection()
-        if array is not None and any(chosen.ArrayExists(array) for chosen in selections):
-            for chosen in selections:
-                chosen.DisableAllArrays()
-                chosen.EnableArray(array)
-        if not problems:
-            reader.Update()
-    if problems or reader.GetErrorCode():
-        raise SeriesError(f"{path} cannot be read: {_reason(problems, path)}")
-    return reader.GetOutput()
-
-
 @contextmanager
-def _problems(algorithm: Any) -> Iterator[list[str]]:
-    """The messages of the errors of a reader or writer, instead of their output."""
-    found: list[str] = []
-
-    def note(_caller: Any, _event: str, message: str) -> None:
-        found.append(message)
-
-    note.CallDataType = "string0"  # type: ignore[attr-defined]
-    # The parser inside a reader reports to the output window, which outlives this call.
-    window = vtk("vtkCommonCore").vtkOutputWindow.GetInstance()
-    tag = window.AddObserver("ErrorEvent", note)
-    algorithm.AddObserver("ErrorEvent", note)
+def open_image(path: Path) -> Iterator[tuple[BinaryIO, VtiHeader]]:
+    """A ``.vti`` file and its header. Raises SeriesError, also for what is wrong inside."""
     try:
-        yield found
-    finally:
-        window.RemoveObserver(tag)
-
-
-def _reason(problems: Sequence[str], path: Path) -> str:
-    text = " ".join(" ".join(problems).split())
-    if "invalid token" in text and b"<AppendedData" in path.read_bytes():
-        return (
-            "VTK's XML parser refuses its appended data, as it does with newer expat libraries;"
-            " write the file with inline binary data (SetDataModeToBinary)"
-        )
-    return re.sub(r"^.*?\): ", "", text)[:200] or "VTK gives no reason"
+        with open_regular(path) as file:
+            yield file, read_header(file)
+    except FileNotFoundError as error:
+        raise SeriesError(f"{path} does not exist") from error
+    except OSError as error:
+        raise SeriesError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (MemoryError, OverflowError, SettingsError, ValueError) as error:
+        raise SeriesError(f"{path} cannot be read: {error or 'not enough memory'}") from error
 
 
 class VtiSeries(Series):
@@ -150,32 +120,28 @@ class VtiSeries(Series):
     ):
         self.files = list(files)
         for number, path in enumerate(self.files):
-            if not path.is_file():
+            if not os.path.isfile(path):
                 raise SeriesError(
                     f"step {number} of {name}: {path} does not exist; restore the file or take it"
                     " out of the series"
                 )
-        image = read_image(self.files[0], array)
-        association, chosen = choose_array(image_arrays(image), array, str(self.files[0]))
+        with open_image(self.files[0]) as (_, header):
+            association, chosen = choose_array(header.arrays, array, str(self.files[0]))
+            components = header.pieces[0].arrays[association, chosen].components
+            grid = header.grid(association)
         self.association = association
-        components = image_values(image, chosen, association).shape[3]
-        super().__init__(
-            name,
-            image_grid(image, association),
-            chosen,
-            components,
-            times,
-            ignore_nonfinite=ignore_nonfinite,
-        )
+        super().__init__(name, grid, chosen, components, times, ignore_nonfinite=ignore_nonfinite)
 
     def _load(self, step: int) -> np.ndarray:
-        image = read_image(self.files[step], self.array)
-        try:
-            values = image_values(image, self.array, self.association)
-        except MetaINRError as error:
-            raise SeriesError(f"{self.where(step)} ({self.files[step]}): {error}") from error
-        check_grid(image_grid(image, self.association), self.grid, self.where(step))
-        return values
+        with open_image(self.files[step]) as (file, header):
+            wanted = self.association, self.array
+            if wanted not in header.arrays:
+                raise SeriesError(
+                    f"{self.where(step)} ({self.files[step]}): there is no {self.association} array"
+                    f' "{self.array}"; its arrays: {_names(header.arrays)}'
+                )
+            check_grid(header.grid(self.association), self.grid, self.where(step))
+            return read_values(file, header, *wanted)
 
 
 def open_vti_series(
@@ -185,18 +151,22 @@ def open_vti_series(
     if path.endswith(".pvd"):
         files, times = read_pvd(Path(path))
     else:
-        files = sorted(map(Path, glob.glob(path, recursive=True)), key=_natural)
+        try:
+            files = sorted(map(Path, glob.glob(path, recursive=True)), key=_natural)
+        except ValueError as error:
+            raise SeriesError(f"{path} is no name of a file ({error})") from error
         if not files and not glob.has_magic(path):
             raise SeriesError(f"{path} does not exist")
         if not files:
             raise SeriesError(f"{path} matches no file")
-        wrong = [f for f in files if f.suffix != ".vti"]
-        if wrong:
-            raise SeriesError(
-                f"{wrong[0]} is no .vti file; a series is a .pvd, .vti files or a"
-                " folder with dataset.json"
-            )
         times = [float(n) for n in range(len(files))]
+    wrong = [f for f in files if f.suffix != ".vti"]
+    if wrong:
+        named = f"{path} names {wrong[0]}, which" if path.endswith(".pvd") else wrong[0]
+        raise SeriesError(
+            f"{named} is no .vti file; a series is a .pvd of .vti files, .vti files or a folder"
+            " with dataset.json"
+        )
     return VtiSeries(path, files, times, array, ignore_nonfinite=ignore_nonfinite)
 
 
@@ -207,15 +177,19 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
 
 def read_pvd(path: Path) -> tuple[list[Path], list[float]]:
     """Files and times of a ``.pvd``, by increasing time. Raises SeriesError."""
+    entries: list[tuple[float, str, str]] = []
+
+    def started(name: str, attributes: Attributes) -> None:
+        if name == "DataSet":
+            time = float(attributes.get("timestep", len(entries)))
+            entries.append((time, attributes["file"], attributes.get("part", "0")))
+
     try:
-        root = ElementTree.parse(path).getroot()
-        entries = [
-            (float(e.get("timestep", i)), e.attrib["file"], e.get("part", "0"))
-            for i, e in enumerate(root.iter("DataSet"))
-        ]
+        with open_regular(path) as file:
+            HeaderScan(started).run(file)
     except OSError as error:
         raise SeriesError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ElementTree.ParseError, *DAMAGE) as error:
+    except (KeyError, ValueError) as error:
         raise SeriesError(f"{path} is no .pvd file: {error!r}") from error
     if not entries:
         raise SeriesError(f"{path} names no file")
@@ -227,10 +201,26 @@ def read_pvd(path: Path) -> tuple[list[Path], list[float]]:
 
 def read_mark(path: Path) -> str | None:
     """The mark that ``write_pvd`` put into a file; None when there is no such."""
+    marks: list[str | None] = []
     try:
-        return ElementTree.parse(path).getroot().get(_MARK)
-    except (OSError, ElementTree.ParseError, *DAMAGE):
+        with open_regular(path) as file:
+            HeaderScan(lambda _name, attributes: marks.append(attributes.get(_MARK))).run(file)
+    except (OSError, ValueError):
         return None
+    return marks[0]
+
+
+@contextmanager
+def _problems(writer: Any) -> Iterator[list[str]]:
+    """The messages of the errors of a writer, instead of their output."""
+    found: list[str] = []
+
+    def note(_caller: Any, _event: str, message: str) -> None:
+        found.append(message)
+
+    note.CallDataType = "string0"  # type: ignore[attr-defined]
+    writer.AddObserver("ErrorEvent", note)
+    yield found
 
 
 def write_image(image: Any, path: Path) -> None:
