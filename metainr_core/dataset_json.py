@@ -74,7 +74,7 @@ def open_dataset_json(
     try:
         with open_regular(index) as file:
             data = json.loads(_whole(file))
-        name, variables = str(data["name"]), [_folder_name(v) for v in data["vars"]]
+        name, variables = _text(data["name"]), [_folder_name(v) for v in data["vars"]]
         x, y, z = (_count(n) for n in data["dims"])
         samples = _count(data["total_samples"])
     except FileNotFoundError as error:
@@ -119,9 +119,17 @@ def _whole(file: BinaryIO) -> bytes:
     return text
 
 
-def _folder_name(name: object) -> str:
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")
+    value.encode()  # JSON can hold halves of characters, files' names cannot
+    return value
+
+
+def _folder_name(value: object) -> str:
     """The name of a variable, which is that of its folder."""
-    if not isinstance(name, str) or name in ("", ".", "..") or re.search(r"[/\\\0]", name):
+    name = _text(value)
+    if name in ("", ".", "..") or re.search(r"[/\\\0]", name):
         raise ValueError(f"variable {name!r} is no name of a folder beside it")
     return name
 

@@ -5,14 +5,20 @@ A message says what is wrong, where, what was found, what was expected and what 
 
 from __future__ import annotations
 
-# What fits on a screen; names in a file can be longer than any.
+# What fits on a screen: names in a file can be longer than any. Reasons come last.
 _LONGEST = 2000
 
 
 def one_line(text: str) -> str:
     """``text`` without what a terminal acts on: line breaks and control characters, as escapes."""
-    shown = text if text.isprintable() else "".join(map(_visible, text[: _LONGEST + 1]))
-    return shown if len(shown) <= _LONGEST else shown[:_LONGEST] + "…"
+    text = _shortened(text)
+    return text if text.isprintable() else _shortened("".join(map(_visible, text)))
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 2 :]}"
 
 
 def _visible(character: str) -> str:

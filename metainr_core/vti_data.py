@@ -19,6 +19,7 @@ from .vtk_modules import vtk
 # What deflate reaches at most. Of small files more is believed: it does no harm.
 _MOST_RATIO = 1032
 _SMALL = 200 << 20
+_LONGEST_NUMBER = 100
 _CHUNK = 3 << 20  # bytes; three are four characters of base64
 _LZMA_MEMORY = 128 << 20
 
@@ -74,19 +75,37 @@ def _check_held(needed: int, held: int) -> None:
 def _ascii(file: BinaryIO, stored: StoredArray, count: int) -> np.ndarray:
     length = stored.end - stored.begin
     _check_held(2 * count - 1, length)  # a digit each, and blanks between them
-    kind = np.dtype("u1" if stored.type == "bit" else stored.type)
-    _check_memory(length + count * kind.itemsize)
-    file.seek(stored.begin)
-    text = file.read(length)
+    _check_memory(8 * count)
+    values = np.empty(count, "u1" if stored.type == "bit" else stored.type)
+    filled, rest, place = 0, b"", stored.begin
+    while place < stored.end and filled < count:
+        file.seek(place)
+        text = file.read(min(_CHUNK, stored.end - place))
+        place += len(text)
+        # The last number may go on in the next part.
+        words = (rest + text).rsplit(None, 1)
+        ended = not text or text[-1:].isspace() or place == stored.end
+        rest = b"" if ended else words.pop()
+        if len(rest) > _LONGEST_NUMBER:
+            raise ValueError("its text is not all numbers")
+        part = _numbers(b" ".join(words), values.dtype)[: count - filled]
+        values[filled : filled + part.size] = part
+        filled += part.size
+    if filled != count:
+        raise ValueError(f"its text has {filled} numbers; it needs {count}")
+    return values
+
+
+def _numbers(text: bytes, kind: np.dtype[Any]) -> np.ndarray:
+    if not text.strip():
+        return np.empty(0, kind)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # what numpy once warned of, it now raises
-            values = np.fromstring(text, kind, count, sep=" ")
+            # Told how many to expect, numpy would make up those that are missing.
+            return np.fromstring(text, kind, sep=" ")
     except (DeprecationWarning, ValueError):
-        values = None
-    if values is None or values.size != count:
-        raise ValueError(f"its text is not {count} numbers")
-    return values
+        raise ValueError("its text is not all numbers") from None
 
 
 def _binary(file: BinaryIO, header: VtiHeader, stored: StoredArray, count: int) -> np.ndarray:

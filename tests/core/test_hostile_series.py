@@ -1,0 +1,361 @@
+"""Files of series that want to do harm: one clear refusal each, in bounded time and memory.
+
+The long campaigns are in ``tests/reliability/fuzz_series.py``; what they found is here by name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zlib
+from pathlib import Path
+
+import pytest
+
+from metainr_core.errors import SeriesError, one_line
+from tests.core.hostile import (
+    VALUES,
+    ZLIB,
+    blocks,
+    bomb,
+    image,
+    inline,
+    outcome,
+    plain,
+    read_all,
+)
+
+LAUGHS = (
+    '<!DOCTYPE a [<!ENTITY a "ha">'
+    + "".join(f'<!ENTITY a{n} "{f"&a{n - 1 if n else str()};" * 10}">' for n in range(9))
+    + "]><VTKFile>&a8;</VTKFile>"
+)
+GOOD = image(data=inline(plain()))
+SQUEEZED = zlib.compress(VALUES)
+
+
+def pvd(*entries: str, before: str = "") -> bytes:
+    body = "".join(f"<DataSet {e}/>" for e in entries)
+    return f"{before}<VTKFile type='Collection'><Collection>{body}</Collection></VTKFile>".encode()
+
+
+def series(folder: Path, **files: bytes) -> Path:
+    """Files ``a_pvd`` and so on, beside a good ``good.vti``; the first one is the series."""
+    (folder / "good.vti").write_bytes(GOOD)
+    for name, data in files.items():
+        (folder / name.replace("_", ".")).write_bytes(data)
+    return folder / next(iter(files)).replace("_", ".")
+
+
+def test_what_is_good_is_read(tmp_path: Path) -> None:
+    found = read_all(series(tmp_path, a_pvd=pvd('file="good.vti"')))
+    assert found.read(0).ravel().tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (LAUGHS.encode(), "document type declaration"),
+        (b'<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', "document type declaration"),
+        (b"<!DOCTYPE a [<!ENTITY x SYSTEM 'good.vti'>]><a>&x;</a>", "document type declaration"),
+        (b"<a>" * 100_000, "nested more than 32 deep"),
+        (pvd(*['file="good.vti"'] * 100_000), "more than 100000 elements"),
+        (pvd(f'file="{"x" * 3_000_000}"'), "more than 1048576 bytes"),
+        (b"<!--" + b"x" * 3_000_000 + b"--><a/>", "more than 1048576 bytes"),
+        (b" <a/>" + b" " * 20_000_000, "header has more than 16777216 bytes"),
+        (b"<?xml version='1.0' encoding='unicode_escape'?><a/>", "encoding is 'unicode_escape'"),
+        (pvd('file="good.vti"')[:-30] + b"\xff\xfe</VTKFile>", "not well-formed"),
+        (b"\0" * 1000, "not well-formed"),
+        (pvd('file="a.pvd"'), r"names .*a\.pvd, which is no \.vti file"),
+        (pvd('file="b.pvd"'), r"names .*b\.pvd, which is no \.vti file"),
+        (pvd('file="/dev/zero"'), r"names /dev/zero, which is no \.vti file"),
+        (pvd('file=""'), r"which is no \.vti file"),
+        (pvd('file="good.vti/"', 'file="good.vti/x.vti"'), "step 1 of .* does not exist"),
+        (pvd(f'file="{"x" * 300}.vti"'), "does not exist"),
+        (pvd('file="good.vti" timestep="1e999"'), "its time is inf"),
+        (pvd('file="good.vti" timestep="nan"'), "its time is nan"),
+        (pvd('file="good.vti" timestep="1"', 'file="good.vti" timestep="1.0"'), "1.0 after 1.0"),
+        (pvd('file="good.vti" timestep="&#9;"'), "is no .pvd file"),
+        (pvd('file="&#27;[2J&#10;x.vti"'), "is no .pvd file"),
+        (pvd('file="&#10;&#x202e;x.vti"'), r"\\n\\u202ex\.vti does not exist"),
+    ],
+)  # fmt: skip
+def test_a_hostile_pvd(tmp_path: Path, data: bytes, expected: str) -> None:
+    message = outcome(series(tmp_path, a_pvd=data, b_pvd=pvd('file="good.vti"')))
+    assert re.search(expected, message), message
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_pvd_names_files_wherever_they_are(tmp_path: Path) -> None:
+    """As ParaView's own do; they are only read, and only as ``.vti``."""
+    (tmp_path / "sub").mkdir()
+    path = series(tmp_path, x_pvd=b"")
+    text = pvd('file="../good.vti" timestep="0"', f'file="{tmp_path / "good.vti"}" timestep="1"')
+    (tmp_path / "sub" / "a.pvd").write_bytes(text)
+    assert outcome(tmp_path / "sub" / "a.pvd") == ""
+    path.write_bytes(pvd('file="good.vti"').decode().encode("utf-16"))
+    assert outcome(path) == ""
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "loop", "device"])
+@pytest.mark.parametrize("name", ["a.pvd", "x.vti", "data.csv", "dataset.json", "x.raw"])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, kind: str, name: str) -> None:
+    path = tmp_path / name
+    if name == "x.vti":
+        path = series(tmp_path, a_pvd=pvd('file="x.vti"'))
+    if name == "x.raw":
+        path = dataset(tmp_path)
+        (tmp_path / "speed" / "n-speed-1.raw").unlink()
+    place = tmp_path / "speed" / "n-speed-1.raw" if name == "x.raw" else tmp_path / name
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "folder":
+        place.mkdir()
+    else:
+        place.symlink_to(place if kind == "loop" else "/dev/zero")
+    size = 0
+    try:
+        read_all(path)
+        pytest.fail("it was read")
+    except SeriesError as error:
+        message = str(error)
+    assert message.isprintable()
+    assert size == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        # XML
+        (image(before=LAUGHS[: LAUGHS.index("<VTKFile")].encode()), "document type declaration"),
+        (GOOD.decode().encode("utf-16"), "encoding is UTF-16"),
+        (b"<?xml version='1.0' encoding='utf-16'?>" + GOOD, "encoding is 'utf-16'"),
+        (image(data=b"<a>" * 1000), "nested more than 32 deep"),
+        (image(data=b"<a/>" * 100_000), "more than 100000 elements"),
+        (image(data=b"<!--" + b"x" * 3_000_000 + b"-->"), "more than 1048576 bytes"),
+        (image(array=f'x="{"y" * 3_000_000}"'), "more than 1048576 bytes"),
+        (GOOD[:-20], "unclosed token"),
+        (GOOD[:200], "unclosed token"),
+        (image(data=b"&lt;" + inline(plain())), 'array "a": '),
+        (image(data=b"<![CDATA[" + inline(plain()) + b"]]>"), ""),
+        (image(data=b"<!-- x -->" + inline(plain())), ""),
+        # Grid
+        (image(whole="0 1 0 1 0 4611686018427387904"), "expected six whole numbers"),
+        (image(whole="0 1 0 1 0 1e9"), "expected a whole number"),
+        (image(whole="0 1 0 1 0"), "expected six whole numbers"),
+        (image(whole="0 -1 0 -1 0 -1"), "there is no point in it"),
+        (image(whole="0 1 0 1 1 0"), "there is no point in it"),
+        (image(whole="0 1290 0 1290 0 1290", data=inline(plain(length=2**40))),
+         "needs 8606.* bytes; the file has at most"),
+        (image(whole="0 2000000000 0 2000000000 0 2000000000"), "the file has at most"),
+        (image(whole="0 2000000000 0 2000000000 0 2000000000", format="ascii"), "the file has at"),
+        (image(piece="0 1 0 1 0 0", data=inline(plain())), "do not make up WholeExtent"),
+        (image(piece="0 1 0 1 0 2", data=inline(plain())), "is outside"),
+        (image(piece="5 1 0 1 0 1", data=inline(plain())), "do not make up WholeExtent"),
+        (image(attributes='Spacing="1 nan 1"'), "grid spacing is"),
+        (image(attributes='Spacing="1 0 1"'), "grid spacing is"),
+        (image(attributes='Spacing="1 1 1 1"'), "Spacing is"),
+        (image(attributes='Origin="1 inf 1"'), "grid origin is"),
+        (image(attributes='Direction="1 0 0 0 1 0 1 0 0"'), "grid direction is"),
+        (image(attributes='Direction="1e300 0 0 0 1e300 0 0 0 1e300"'), "grid direction is"),
+        (GOOD.replace(b"</PointData></Piece>", b"</PointData></Piece>" * 1)
+         .replace(b"<Piece", b'<Piece Extent="0 1 0 1 0 0"></Piece><Piece'), ""),
+        (GOOD.replace(b"<Piece", b'<Piece Extent="0 0 0 0 0 0"></Piece>' * 1100 + b"<Piece"),
+         "more than 1024 pieces"),
+        (GOOD.replace(b"</ImageData>", b'</ImageData><ImageData WholeExtent="0 1 0 1 0 1"/>'),
+         "two ImageData"),
+        # Arrays
+        (image(array='NumberOfComponents="2147483648"'), "NumberOfComponents 2147483648"),
+        (image(array='NumberOfComponents="2147483646"'), "the file has at most"),
+        (image(array='NumberOfComponents="0"'), "NumberOfComponents 0"),
+        (image(array='NumberOfComponents="-3"'), "NumberOfComponents -3"),
+        (image(array=f'NumberOfComponents="{"9" * 5000}"'), "expected a whole number"),
+        (image(array='NumberOfTuples="4611686018427387904"', data=inline(plain())), ""),
+        (GOOD.replace(b"<DataArray", b'<DataArray type="Float32" Name="a"/><DataArray'),
+         "two point arrays"),
+        (GOOD.replace(b'type="Float32"', b'type="String"'), "has no array"),
+        (GOOD.replace(b'Name="a"', b""), "has no array"),
+        (GOOD.replace(b'type="ImageData"', b'type="RectilinearGrid"'), "Resample To Image"),
+        (image(file='version="9999999999999.0"'), "version"),
+        (image(file='byte_order="Middle"'), "byte_order"),
+        (image(file='compressor="vtkImageData"'), "compressor is 'vtkImageData'"),
+        # Data that are not compressed
+        (image(), "needs 8 bytes; the file has at most 0"),
+        (image(data=inline(plain(length=2**63))), ""),
+        (image(data=inline(plain(length=31))), "needs 32 bytes; the file has at most 31"),
+        (image(data=inline(plain(VALUES[:-1], length=32))), "needs 32 bytes"),
+        (image(data=b"\n" + b"?" * 60), "no base64"),
+        (image(data=b"=" * 60), "base64|padding"),
+        (image(data=b" " * 2_000_000), "the file has at most 0"),
+        (image(format="ascii", data=b"1 2 3 4 5 6 7"), "the file has at most 13"),
+        (image(format="ascii", data=b"1 2 3 4 5 6 7  "), "has 7 numbers; it needs 8"),
+        (image(format="ascii", data=b"1 2 3 4 5 6 7 8 9"), ""),
+        (image(format="ascii", data=b"1 2 3 x 5 6 7 8"), "not all numbers"),
+        (image(format="ascii", data=b"1" * 8_000_000), "not all numbers"),
+        (image(format="ascii", data=b"1 2 3 nan 5 6 7 8"), "non-finite"),
+        (image(format="appended"), "the file has no AppendedData"),
+        (image(format="appended", appended=b""), "the file has at most"),
+        (image(format="appended", appended=plain(VALUES[:-4], length=32)), "|needs 32 bytes"),
+        (image(format="appended", appended=plain()).replace(b'offset="0"', b'offset="-9"'),
+         "offset -9"),
+        (image(format="appended", appended=plain()).replace(b'offset="0"', b'offset="99999999"'),
+         "the file has at most 0"),
+        (image(format="appended", appended=plain()).replace(b'offset="0"', b""), "offset"),
+        (image(format="appended", appended=plain()).replace(b">_", b">x"), "does not begin with _"),
+        # Compressed data
+        (image(file=ZLIB, data=inline(blocks(2**60, 32, 0))), "the file has at most"),
+        (image(file=ZLIB, data=inline(blocks(2**63, 2**63, 2**63))), "the file has at most"),
+        (image(file=ZLIB, data=inline(blocks(1, 0, 0, 8))), "1 blocks have 0 bytes"),
+        (image(file=ZLIB, data=inline(blocks(0, 32, 32))), "0 blocks"),
+        (image(file=ZLIB, data=inline(blocks(1, 32, 33, 8))), "1 blocks have 33 bytes"),
+        (image(file=ZLIB, data=inline(blocks(1, 32, 0, 2**63))), "the file has at most 0"),
+        (image(file=ZLIB, data=inline(blocks(1, 32, 0, len(SQUEEZED)), SQUEEZED)), ""),
+        (image(file=ZLIB, data=inline(blocks(1, 2**40, 32, len(SQUEEZED)), SQUEEZED)), ""),
+        (image(file=ZLIB, data=inline(blocks(1, 32, 0, 8), SQUEEZED)), "a block has"),
+        (image(file=ZLIB, data=inline(blocks(1, 32, 0, 40), b"x" * 40)), "incorrect header"),
+        (image(file=ZLIB, data=inline(blocks(1, 32, 0, 20), zlib.compress(bytes(10**6))[:20])),
+         "a block has 33 bytes"),
+        (image(file=ZLIB, whole="0 99999999 0 0 0 0", format="appended",
+               appended=blocks(1, 4 * 10**8, 0, 9, data=b"123456789")), "more than compression"),
+        (image(file='compressor="vtkLZ4DataCompressor"',
+               data=inline(blocks(1, 32, 0, 9), b"\xff" * 9)),
+         "no LZ4 data"),
+        (image(file='compressor="vtkLZMADataCompressor"',
+               data=inline(blocks(1, 32, 0, 9), b"\xff" * 9)), "a block has 0 bytes"),
+    ],
+)  # fmt: skip
+def test_a_hostile_image(tmp_path: Path, data: bytes, expected: str) -> None:
+    path = tmp_path / "a.vti"
+    path.write_bytes(data)
+    message = outcome(path)
+    assert re.search(expected, message), message
+    assert bool(message) == bool(expected) or "|" in expected
+    assert "a.vti" in message or not message
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_pieces_that_overlap_hide_a_hole(tmp_path: Path) -> None:
+    """What no piece has would be whatever was in memory before."""
+    half = image(whole="0 2 0 1 0 1", piece="0 1 0 1 0 1", data=inline(plain()))
+    start, end = half.index(b"<Piece"), half.index(b"</ImageData>")
+    (tmp_path / "a.vti").write_bytes(half[:end] + half[start:end] + half[end:])
+    assert "do not make up WholeExtent" in outcome(tmp_path / "a.vti")
+
+
+def test_constant_volumes_are_no_bombs(tmp_path: Path) -> None:
+    """Zeros compress a thousand to one; what is refused is more than deflate can do."""
+    path = tmp_path / "a.vti"
+    path.write_bytes(bomb(4_000_000))
+    assert path.stat().st_size < 20_000
+    assert outcome(path) == ""
+
+
+def dataset(folder: Path, text: str | None = None, **changes: object) -> Path:
+    index = {"name": "n", "dims": [2, 2, 2], "vars": ["speed"], "total_samples": 1, **changes}
+    (folder / "dataset.json").write_text(json.dumps(index) if text is None else text)
+    (folder / "speed").mkdir()
+    (folder / "speed" / "n-speed-1.raw").write_bytes(VALUES)
+    return folder / "dataset.json"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ""),
+        ({"dims": [2.0, 2, 2]}, ""),
+        ({"dims": [10**30, 1, 1]}, "is no dataset.json.*1000"),
+        ({"dims": [-2, -2, 2]}, "is no dataset.json"),
+        ({"dims": [0, 2, 2]}, "is no dataset.json"),
+        ({"dims": [2.5, 2, 2]}, "is no dataset.json"),
+        ({"dims": [True, 2, 2]}, "is no dataset.json"),
+        ({"dims": ["2", 2, 2]}, "is no dataset.json"),
+        ({"dims": [2, 2, 2, 2]}, "is no dataset.json"),
+        ({"dims": [2**31 - 1] * 3}, "has 32 bytes; dims .* need"),
+        ({"total_samples": 10**12}, "is no dataset.json"),
+        ({"total_samples": 10**9}, "promises 1000000000 .n-speed-2.raw is missing"),
+        ({"total_samples": -1}, "is no dataset.json"),
+        ({"total_samples": None}, "is no dataset.json"),
+        ({"vars": [".."]}, "is no name of a folder"),
+        ({"vars": ["../other"]}, "is no name of a folder"),
+        ({"vars": ["/etc"]}, "is no name of a folder"),
+        ({"vars": ["speed/../speed"]}, "is no name of a folder"),
+        ({"vars": ["a\0b"]}, "is no name of a folder"),
+        ({"vars": [""]}, "is no name of a folder"),
+        ({"vars": [["speed"]]}, "is no text"),
+        ({"vars": []}, "several variables|no variable"),
+        ({"vars": ["\n\x1b[2J"]}, r"\\n\\x1b\[2J has 0 files"),
+        ({"vars": ["x" * 5000]}, "cannot be read: File name too long"),
+        ({"vars": ["\ud800"]}, "surrogates not allowed"),
+        ({"name": "x" * 500_000}, ""),
+        ({"name": ["x"]}, "is no dataset.json"),
+        ({"name": "\n", "total_samples": 2}, r"\\n-speed-2.raw is missing"),
+        ({"x": "y" * 2_000_000}, "more than 1048576 bytes"),
+        ({"text": "[" * 500_000}, "is no dataset.json"),
+        ({"text": '{"a":' * 100_000}, "is no dataset.json"),
+        ({"text": '{"name": ' + "9" * 900_000 + "}"}, "is no dataset.json"),
+        ({"text": "[" + "[]," * 300_000 + "[]]"}, "is no dataset.json"),
+        ({"text": '{"vars": 1e999, "vars": {}}'}, "is no dataset.json"),
+    ],
+)  # fmt: skip
+def test_a_hostile_dataset(tmp_path: Path, changes: dict[str, object], expected: str) -> None:
+    message = outcome(dataset(tmp_path, **changes))  # type: ignore[arg-type]
+    assert re.search(expected, message), message
+    assert bool(message) == bool(expected)
+
+
+def test_a_file_of_holes_is_not_believed(tmp_path: Path) -> None:
+    side = 6000
+    path = dataset(tmp_path, dims=[side, side, side])
+    os.truncate(tmp_path / "speed" / "n-speed-1.raw", 4 * side**3)
+    message = outcome(path, size=0)
+    assert re.search(r"needs 864000000000 bytes; \d+ are free", message), message
+
+
+def table(*lines: str) -> bytes:
+    return "\n".join(lines).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (table("Re,FILE", "1,good.vti"), ""),
+        (table("Re,FILE", "1,data.csv"), "is an ensemble"),
+        (table("Re,FILE", "1,./x/../data.csv"), "is an ensemble"),
+        (table("Re,FILE", "1,."), "has no dataset.json"),
+        (table("Re,FILE", "1,/dev/zero"), r"is no \.vti file"),
+        (table("Re,FILE", "1,/**/*.vti"), "matches no file"),
+        (table("Re,FILE", "1,/**"), "does not exist"),
+        (table("Re,FILE", "1,**"), "does not exist"),
+        (table("Re,FILE", "1,/*/*/*/*/*/*.vti"), "matches no file"),
+        (table("Re,FILE", "1,a\0b.vti"), "line contains NUL|no name of a file|does not exist"),
+        (table("Re,FILE", "1,a\0b*.vti"), "line contains NUL|no name of a file|no file"),
+        (table("Re,FILE", f"1,{'x' * 5000}"), "does not exist"),
+        (table("Re,FILE", f"1,{'x' * 5000}*.vti"), "matches no file"),
+        (table("Re,FILE", f"1,{'x' * 200_000}"), "field larger than field limit"),
+        (table("Re,FILE", '1,"good.vti'), "unexpected end of data"),
+        (table("," * 100_000), "is empty"),
+        (table("FILE" + "," * 100_000), "100001 columns; expected at most 1000"),
+        (table("FILE,x", *["a.vti,1"] * 60_000), "more than 50000 rows"),
+        (b"FILE,x\n" + b"," * 9_000_000, "expected at most 8388608"),
+        ("FILE,x\ngood.vti,1".encode("utf-16"), "is no CSV file"),
+        (b"FILE\n\xff", "is no CSV file"),
+        (table("time,FILE", "nan,good.vti"), ""),
+        (table("time,FILE", "1e999,good.vti"), "expected a number"),
+        (table("time,FILE", "1,good.vti", "1,good.vti"), "1.0 after 1.0"),
+        (table("name,FILE", '"\x1b]0;x\x07\n",good.vti', "a,none.vti"), r"none\.vti does not"),
+        (table("name,FILE", '"a\x1b]0;x\nb",none.vti'), r'member "a\\x1b\]0;x\\nb"'),
+    ],
+)  # fmt: skip
+def test_a_hostile_table(tmp_path: Path, data: bytes, expected: str) -> None:
+    message = outcome(series(tmp_path, data_csv=data))
+    assert re.search(expected, message), message
+    assert bool(message) == bool(expected)
+
+
+def test_messages_do_nothing_to_a_terminal() -> None:
+    assert one_line("é ω 日本 x") == "é ω 日本 x"
+    assert one_line("a\nb\r\x1b[31m\x07\x9b\u2028\u202e") == (r"a\nb\r\x1b[31m\x07\x9b\u2028\u202e")
+    assert len(one_line("x" * 10_000)) < 2500
+    assert len(one_line("\n" * 10_000)) < 2500
+    assert str(SeriesError("a\nb")) == r"a\nb"
