@@ -50,11 +50,13 @@ def _run(arguments: list[str]) -> int:
         import torch  # noqa: F401
 
         from .commands import make_parser
+        from .flags import expand_home
         from .progress_bar import ProgressBar
         from .report import check_json_file, print_report
         from .vtk_modules import quieten
 
         options = make_parser().parse_args(arguments)
+        expand_home(options)
         outputs = [getattr(options, name, None) for name in ("output", "png")]
         check_json_file(options.json, [name for name in outputs if name])
         quieten()

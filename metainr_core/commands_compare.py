@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import SettingsError
 from .flags import add_series_flags, parse_steps, series_from
+from .records import step_names
 from .report import shown_psnr, warn_of_missing
 from .series import Progress, Series, open_series
 
@@ -43,7 +44,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
-    from .comparison import Match, compare, default_isovalues
+    from .comparison import CONSTANT, Match, compare, default_isovalues
 
     if options.backbone and not options.lpips:
         raise SettingsError("--backbone is given, but not --lpips; add it")
@@ -68,6 +69,7 @@ def run(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         progress=progress,
     )
     rows = [step.to_json() for step in steps]
+    flat = [row["step"] for row in rows if "note" in row]
     notes = {row["lpips"] for row in rows if isinstance(row.get("lpips"), str)}
     return {
         "reference": reference.name,
@@ -80,6 +82,7 @@ def run(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
         "isovalues": isovalues,
         **_means(rows),
         **({"lpips": " ".join(notes)} if notes else {}),
+        **({"note": f"{step_names(flat)}: {CONSTANT}"} if flat else {}),
         "steps": rows,
     }
 
@@ -118,7 +121,7 @@ def rows_of(report: dict[str, Any]) -> list[dict[str, Any]]:
     """One row per step for the terminal, with the Chamfer distances in voxels."""
     rows = []
     for step in report["steps"]:
-        figures = {name: value for name, value in step.items() if name != "isosurfaces"}
+        figures = {n: value for n, value in step.items() if n not in ("isosurfaces", "note")}
         row = shown_psnr(figures, step["max_error"] == 0)
         if isinstance(row.get("lpips"), str):
             row["lpips"] = None  # the report says why

@@ -27,6 +27,7 @@ or why that is not known; see ``perception.RenderedLpips``."""
 _QUANTILES = (0.25, 0.5, 0.75)
 _QUANTILE_STEPS = 4
 _QUANTILE_VALUES = 1 << 18  # of each of those steps
+CONSTANT = "the reference is constant there, which leaves no range for a PSNR"
 _SAME_TIME = 1e-6  # of the time between two steps
 
 
@@ -35,9 +36,10 @@ class VolumeComparison:
     """One volume against its original, all over the same voxels.
 
     ``psnr``: over the original's own range, ``psnr_series`` over that of its series (dB), infinite
-    without error. ``ssim``: over the own range. ``mean_error``, ``max_error``: absolute, in the
-    data's units. ``surfaces``: one pair for each isovalue. ``lpips``: of renderings; a text where
-    it could not be measured; None where nobody asked.
+    without error, minus infinity with one where that range is 0. ``ssim``: over the own range.
+    ``mean_error``, ``max_error``: absolute, in the data's units. ``surfaces``: one pair for each
+    isovalue. ``lpips``: of renderings; a text where it could not be measured; None where nobody
+    asked.
     """
 
     psnr: float
@@ -48,6 +50,11 @@ class VolumeComparison:
     surfaces: tuple[SurfacePair, ...]
     lpips: float | str | None = None
 
+    @property
+    def note(self) -> str:
+        """Why there is no PSNR, if so."""
+        return CONSTANT if self.psnr == -math.inf else ""
+
     def to_json(self) -> dict[str, Any]:
         """Figures, without the surfaces' geometry. JSON has no infinity: those are null."""
         row: dict[str, Any] = {
@@ -55,6 +62,8 @@ class VolumeComparison:
         }
         if self.lpips is None:
             del row["lpips"]
+        if self.note:
+            row["note"] = self.note
         return {**row, "isosurfaces": [surface_figures(pair) for pair in self.surfaces]}
 
 

@@ -24,6 +24,7 @@ from .locking import archive_lock
 from .members import is_ensemble
 from .pretraining import check_prior
 from .prior import Prior
+from .prior_range import check_prior_range
 from .records import Header, step_names
 from .replacing import recover
 from .series import Progress, Range, Series, no_progress
@@ -66,6 +67,8 @@ def encode(
     )
     scans = series.scan(lambda f, m: progress(_SCAN_SHARE * f, m))
     series_range = Range.union(s.range for s in scans)
+    if prior is not None:
+        check_prior_range(prior, series, {step: scans[step].range for step in chosen})
     header = Header(
         array=series.array,
         components=series.components,

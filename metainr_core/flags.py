@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 from typing import Any
 
 from . import config as settings
@@ -29,7 +30,7 @@ _GOALS = ("target_psnr", "target_ratio", "max_error", "weights", "coding_loss")
 _HELP = {
     "sampling": "which voxels the prior is learned from",
     "lambda_s": "with lattice: keep one voxel in N along each axis",
-    "lambda_t": "use every N-th time step",
+    "lambda_t": "use every N-th time step; of short series first and last",
     "fraction": "with random: share of the series' voxels that is read",
     "outer": "outer update; pooled is plain training without inner loop",
     "outer_steps": "rounds of the outer loop",
@@ -64,6 +65,10 @@ _HELP = {
 }
 
 
+_PATHS = (
+    "series", "reconstruction", "archive", "file", "output", "prior", "json", "png", "backbone",
+)  # fmt: skip
+
 # What the defaults that stand for no number mean.
 _CHOSEN: dict[str, dict[Any, str]] = {
     "batch_size": {0: "0, which takes 8 times the width, or 128 with bricks"},
@@ -89,6 +94,14 @@ def add_series_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="replace NaN and infinities by the step's mean instead of refusing them",
     )
+
+
+def expand_home(options: argparse.Namespace) -> None:
+    """``~`` at the start of a path, which the shell leaves as it is in ``--json=~/x.json``."""
+    for name in _PATHS:
+        path = getattr(options, name, None)
+        if path is not None:
+            setattr(options, name, os.path.expanduser(path))
 
 
 def series_from(options: argparse.Namespace) -> Series:

@@ -98,6 +98,9 @@ def draw_samples(
 ) -> TaskSamples:
     """Reads every ``lambda_t``-th step of each member and keeps the share of voxels asked for.
 
+    With ``random`` sampling the last step too where else only the first would be read: a prior
+    of one step is worse for the others (examples/benchmarks/RESULTS.md).
+
     A task is learned better from many voxels than many tasks from few: with ``random`` sampling
     a step's voxels come from as many randomly chosen bricks as can have ``TASK_VOXELS`` each, and
     no more voxels are kept than training will draw. The value range is that of the steps read;
@@ -105,7 +108,7 @@ def draw_samples(
     One step is in memory at a time, and of each only the kept voxels stay.
     """
     generator = torch.Generator().manual_seed(config.seed)
-    steps = [step for member in series.members for step in member.steps[:: config.lambda_t]]
+    steps = [step for member in series.members for step in _read(member.steps, config)]
     total = series.grid.voxels * len(series)
     draws = config.outer_steps * config.inner_steps * config.batch_size * (config.tasks or total)
     budget = int(min(config.fraction * total, draws) / len(steps))
@@ -136,6 +139,13 @@ def draw_samples(
     # Bricks share voxels, so that a little more than all may have been counted.
     share = min(1.0, values[..., 0].size / total)
     return TaskSamples(index, torch.from_numpy(values), layout.brick_shape, value_range, share)
+
+
+def _read(steps: range, config: PretrainConfig) -> range:
+    """Which of a member's steps."""
+    if config.sampling == "lattice":
+        return steps[:: config.lambda_t]
+    return steps[:: min(config.lambda_t, max(len(steps) - 1, 1))]
 
 
 def _lattice(layout: BrickLayout, spacing: int) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from .errors import SeriesError
+from .errors import MetaINRWarning, SeriesError
 from .grid import Grid
 from .hashing import fingerprint
 from .members import Member
+from .single_precision import LARGEST, is_small, may_round, rounding, too_large
+
+# Rounding to float32 that is worth a warning, relative to the range: -80 dB.
+_ROUNDING = 1e-4
+
+GHOSTS = "vtkGhostType"
+"""VTK's array of marks on blanked and duplicate values."""
 
 Progress = Callable[[float, str], None]
 """``progress(fraction, message)``, fraction 0 to 1; may raise ``Cancelled``."""
@@ -105,6 +114,8 @@ class Series(ABC):
         self.times = tuple(float(t) for t in times)
         self.ignore_nonfinite = ignore_nonfinite
         self._scan: list[StepScan] | None = None
+        self._rounding_known: set[int] = set()
+        self._told: set[str] = set()
         if not self.times:
             raise SeriesError(f"{name} has no time steps")
         for member in self.members:
@@ -134,42 +145,72 @@ class Series(ABC):
     def read(self, step: int) -> np.ndarray:
         """The values of ``step``: ``(nz, ny, nx, components)`` float32, finite.
 
-        Raises SeriesError when the step cannot be read, has another shape, or has non-finite
-        values; with ``ignore_nonfinite`` those are replaced by the mean of the finite ones.
+        Raises SeriesError when the step cannot be read, has another shape, or has values that
+        are not finite or beyond half of what float32 holds; with ``ignore_nonfinite`` those that
+        are not finite are replaced by the mean of their component's others. Gives one
+        MetaINRWarning for the whole series when float32 rounds values by more than a
+        ten-thousandth of their range.
         """
-        values = self._load(step)
+        original = self._load(step)
         expected = (*self.grid.shape, self.components)
-        if values.shape != expected:
+        if original.shape != expected:
             raise SeriesError(
-                f'{self.where(step)}: array "{self.array}" has shape {values.shape} (z, y, x,'
+                f'{self.where(step)}: array "{self.array}" has shape {original.shape} (z, y, x,'
                 f" components); the first step has {expected}; all steps need one grid"
             )
-        if values.dtype.kind not in "buif":
+        if original.dtype.kind not in "buif":
             raise SeriesError(
-                f'{self.where(step)}: array "{self.array}" is of type {values.dtype}; expected'
+                f'{self.where(step)}: array "{self.array}" is of type {original.dtype}; expected'
                 " real numbers"
             )
         with np.errstate(over="ignore"):
-            values = np.ascontiguousarray(values, np.float32)
-        # Slab by slab, without a mask of the whole volume.
-        if not all(np.isfinite(slab).all() for slab in values):
+            values = np.ascontiguousarray(original, np.float32)
+        if not is_small(values):
+            if what := too_large(original):
+                raise SeriesError(
+                    f'{self.where(step)}: array "{self.array}" has {what}; scale them to below'
+                    f" {LARGEST:.2g} first (in ParaView with the Calculator)"
+                )
             values = self._replace_nonfinite(step, values)
+        if may_round(original.dtype):
+            self._check_rounding(step, original, values)
         return values
+
+    def warn_once(self, kind: str, message: str) -> None:
+        """One MetaINRWarning of each kind, however often steps are read."""
+        if kind not in self._told:
+            self._told.add(kind)
+            warnings.warn(message, MetaINRWarning, stacklevel=3)
+
+    def _check_rounding(self, step: int, original: np.ndarray, values: np.ndarray) -> None:
+        if "rounding" in self._told or step in self._rounding_known:
+            return
+        self._rounding_known.add(step)
+        off, share = rounding(original, values)
+        if share > _ROUNDING:
+            self.warn_once(
+                "rounding",
+                f'{self.where(step)}: array "{self.array}" is {original.dtype}, and float32, as'
+                f" which it is taken, is off by up to {off:.3g}, {100 * share:.2g} % of its range;"
+                " errors are measured against the rounded values; subtract the mean (or scale"
+                " what is below 1e-38) first, in ParaView with the Calculator",
+            )
 
     def _replace_nonfinite(self, step: int, values: np.ndarray) -> np.ndarray:
         finite = np.isfinite(values)
         z, y, x, _ = np.unravel_index(int(finite.argmin()), finite.shape)
         first = int(x), int(y), int(z)
         bad = int(finite.size - np.count_nonzero(finite))
-        what = f'{self.where(step)}: array "{self.array}" has {bad} non-finite float32 values'
+        what = f'{self.where(step)}: array "{self.array}" has {bad} non-finite values'
         if not self.ignore_nonfinite:
             raise SeriesError(
                 f"{what} (first at x, y, z = {first}); clean them or pass --ignore-nonfinite"
             )
-        if not finite.any():
-            raise SeriesError(f"{what}: all of them; nothing is left to learn")
-        mean = values.mean(dtype=np.float64, where=finite)
-        return np.nan_to_num(values, nan=mean, posinf=mean, neginf=mean)
+        if not finite.any((0, 1, 2)).all():
+            where = "" if self.components == 1 else " of one of its components"
+            raise SeriesError(f"{what}: all{where}; nothing is left to learn")
+        mean = values.mean((0, 1, 2), dtype=np.float64, where=finite)
+        return np.where(finite, values, mean.astype(np.float32))
 
     def scan(self, progress: Progress = no_progress) -> list[StepScan]:
         """Range and fingerprint of every step; reads each step once, the first time."""
@@ -236,6 +277,8 @@ def choose_array(
     arrays: Sequence[tuple[str, str]], wanted: str | None, where: str
 ) -> tuple[str, str]:
     """(association, name) of the wanted array, or of the only one."""
+    if wanted != GHOSTS:
+        arrays = [pair for pair in arrays if pair[1] != GHOSTS]
     names = ", ".join(f"{n} ({a})" for a, n in arrays) or "none"
     matching = [pair for pair in arrays if wanted is None or pair[1] == wanted]
     if not matching:
@@ -269,7 +312,7 @@ def open_series(
         from .ensemble import open_ensemble
 
         return open_ensemble(Path(text), array, ignore_nonfinite=ignore_nonfinite)
-    if Path(text).is_dir() or Path(text).name == "dataset.json":
+    if os.path.isdir(text) or Path(text).name == "dataset.json":
         from .dataset_json import open_dataset_json
 
         return open_dataset_json(Path(text), array, ignore_nonfinite=ignore_nonfinite)

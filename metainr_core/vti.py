@@ -19,9 +19,10 @@ import numpy as np
 
 from .bounded_xml import Attributes, HeaderScan
 from .errors import MetaINRError, SeriesError, SettingsError
+from .ghosts import warn_of_hidden
 from .grid import Grid
 from .regular_file import open_regular
-from .series import Series, check_grid, choose_array
+from .series import GHOSTS, Series, check_grid, choose_array
 from .vti_data import read_values
 from .vti_header import VtiHeader, extent_grid, read_header
 from .vtk_modules import vtk
@@ -48,7 +49,7 @@ def image_arrays(image: Any) -> list[tuple[str, str]]:
     for association, data in (("point", image.GetPointData()), ("cell", image.GetCellData())):
         for index in range(data.GetNumberOfArrays()):
             array = data.GetArray(index)
-            if array is not None and array.GetName():
+            if array is not None and array.GetName() not in (None, "", GHOSTS):
                 found.append((association, array.GetName()))
     return found
 
@@ -65,6 +66,9 @@ def image_values(image: Any, array: str, association: str) -> np.ndarray:
         names = _names(image_arrays(image))
         raise MetaINRError(f'there is no {association} array "{array}"; its arrays: {names}')
     shape = image_grid(image, association).shape
+    if found.GetDataTypeAsString() == "bit":  # eight in a byte
+        bits, found = found, vtk("vtkCommonCore").vtkUnsignedCharArray()
+        found.DeepCopy(bits)
     flat = vtk("util.numpy_support").vtk_to_numpy(found)
     return flat.reshape(*shape, found.GetNumberOfComponents())
 
@@ -141,7 +145,11 @@ class VtiSeries(Series):
                     f' "{self.array}"; its arrays: {_names(header.arrays)}'
                 )
             check_grid(header.grid(self.association), self.grid, self.where(step))
-            return read_values(file, header, *wanted)
+            values = read_values(file, header, *wanted)
+            marks = self.association, GHOSTS
+            if marks in header.arrays:
+                warn_of_hidden(self, step, read_values(file, header, *marks))
+            return values
 
 
 def open_vti_series(

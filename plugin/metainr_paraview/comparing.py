@@ -100,7 +100,7 @@ def row_of(moment: Moment, volume: VolumeComparison) -> dict[str, Any]:
         }
         row |= {f"{name}_{number}": value for name, value in found.items()}
     notes = [f"{pair.isovalue:g}: {pair.note}" for pair in volume.surfaces if pair.note]
-    return {**row, "notes": "; ".join(notes)}
+    return {**row, "notes": "; ".join([*filter(None, [volume.note]), *notes])}
 
 
 class PipelinePair:

@@ -117,9 +117,13 @@ class OneProcessFilter(MetaINRFilter):
 
 
 class TableFilter(OneProcessFilter):
-    """A filter with one input (image data), whose table and other outputs do not depend on time."""
+    """A filter with one input, whose table and other outputs do not depend on time.
 
-    def __init__(self, inputType: str = "vtkImageData") -> None:
+    ``inputType``: not an image's where one is wanted. Of several in blocks or partitions VTK would
+    run the filter for each, and crash when it updates what is before it; ``Upstream`` checks.
+    """
+
+    def __init__(self, inputType: str = "vtkDataObject") -> None:
         super().__init__(nInputPorts=1, inputType=inputType)
 
     def RequestInformation(self, request: Any, inInfo: Any, outInfo: vtkInformationVector) -> int:

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from vtkmodules.vtkCommonDataModel import vtkDataObject, vtkImageData
+import numpy as np
+from vtkmodules.util.numpy_support import vtk_to_numpy
+from vtkmodules.vtkCommonDataModel import (
+    vtkCompositeDataSet,
+    vtkDataObject,
+    vtkDataSet,
+    vtkImageData,
+)
 from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline
 
 from metainr_core.errors import SeriesError
 from metainr_core.grid import Grid
+from metainr_core.series import GHOSTS
 
 ArrayChoice = Callable[[vtkImageData], tuple[str, str]]
 """Association and name of the array to read, of the image that has it."""
@@ -49,6 +57,43 @@ def array_association(algorithm: Any) -> str:
     info = algorithm.GetInputArrayInformation(0)
     chosen = info.Get(vtkDataObject.FIELD_NAME())
     return ASSOCIATIONS.get(info.Get(vtkDataObject.FIELD_ASSOCIATION()), "") if chosen else ""
+
+
+def single_image(data: vtkDataObject, name: str = "the input") -> vtkImageData:
+    """The image that a filter's input is, or the only one in its blocks or partitions.
+
+    Raises SeriesError.
+    """
+    if isinstance(data, vtkCompositeDataSet):
+        leaves = _leaves(data)
+        if not leaves:
+            raise SeriesError(f"{name} is {data.GetClassName()} without data; expected an image")
+        if len(leaves) > 1:
+            raise SeriesError(
+                f"{name} is {data.GetClassName()} with {len(leaves)} pieces; expected one image:"
+                " choose one with Extract Block, or apply Resample To Image first"
+            )
+        data = leaves[0]
+    if not isinstance(data, vtkImageData):
+        cure = "apply Resample To Image first" if isinstance(data, vtkDataSet) else "choose one"
+        raise SeriesError(f"{name} is {data.GetClassName()}; expected image data (.vti): {cure}")
+    return data
+
+
+def _leaves(data: vtkCompositeDataSet) -> list[vtkDataObject]:
+    iterator = data.NewIterator()
+    found = []
+    while not iterator.IsDoneWithTraversal():
+        found.append(iterator.GetCurrentDataObject())
+        iterator.GoToNextItem()
+    return found
+
+
+def ghosts_of(image: vtkImageData, association: str) -> np.ndarray:
+    """VTK's marks on the points or cells of an image, uint8; none where it has no such array."""
+    data = image.GetCellData() if association == "cell" else image.GetPointData()
+    found = data.GetArray(GHOSTS)
+    return np.zeros(0, np.uint8) if found is None else vtk_to_numpy(found)
 
 
 def grid_of(image: vtkImageData, association: str, name: str = "the input") -> Grid:

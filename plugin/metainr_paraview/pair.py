@@ -28,7 +28,7 @@ class PairFilter(OneProcessFilter):
     image_port: ClassVar[int]
 
     def __init__(self) -> None:
-        super().__init__(nInputPorts=2, inputType="vtkImageData")
+        super().__init__(nInputPorts=2, inputType="vtkDataObject")  # as TableFilter
 
     def RequestInformation(self, request: Any, inInfo: Any, outInfo: vtkInformationVector) -> int:
         inputs = [inInfo[port].GetInformationObject(0) for port in (0, 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
@@ -23,7 +24,8 @@ def properties(**defaults: Any) -> Callable[[Filter], Filter]:
     """Class decorator: ``SetX(...)`` and ``GetX()`` for every name, with VTK's ``Modified()``.
 
     A value takes the type of its default; an empty tuple is a list of floats of any length.
-    ParaView passes None for an empty text, and the elements of a vector as separate arguments.
+    A file's ``~`` is the user's home. ParaView passes None for an empty text, and the elements of
+    a vector as separate arguments.
     """
 
     def decorate(cls: Filter) -> Filter:
@@ -45,6 +47,8 @@ def _setter(name: str, default: Any) -> Callable[..., None]:
             value = tuple(kind(v) for v in (arguments if isinstance(value, kind) else value))
         else:
             value = type(default)("" if value is None else value)
+            if name.endswith(("File", "FileName")):
+                value = os.path.expanduser(value)
         if value != self.values[name]:
             self.values[name] = value
             self.Modified()

@@ -12,9 +12,10 @@ from vtkmodules.vtkCommonDataModel import vtkDataObject, vtkImageData
 from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline
 
 from metainr_core.errors import MetaINRError, SeriesError
+from metainr_core.ghosts import warn_of_hidden
 from metainr_core.series import Series, check_grid
 
-from .images import ArrayChoice, grid_of
+from .images import ArrayChoice, ghosts_of, grid_of, single_image
 
 Here = Callable[[Callable[[], Any]], Any]
 """Runs a function in the thread that may touch VTK, and returns what it returns."""
@@ -43,10 +44,7 @@ class Upstream:
         """The input at a time (None: at no special one). Raises SeriesError."""
         if not self.here(lambda: self._update(time)):
             raise SeriesError(f"{self.name} cannot be read; see the messages of what is before it")
-        image = self._producer.GetOutputDataObject(self._port)
-        if not isinstance(image, vtkImageData):
-            raise SeriesError(f"{self.name} is {type(image).__name__}; expected image data (.vti)")
-        return image
+        return single_image(self._producer.GetOutputDataObject(self._port), self.name)
 
     @property
     def modified(self) -> int:
@@ -127,5 +125,6 @@ class PipelineSeries(Series):
         except MetaINRError as error:
             raise SeriesError(f"{self.where(step)}: {error}") from error
         check_grid(grid, self.grid, self.where(step))
+        warn_of_hidden(self, step, ghosts_of(image, self._association))
         # The pipeline may use the memory again; other types are copied when ``read`` converts them.
         return values.copy() if values.dtype == np.float32 else values

@@ -35,7 +35,7 @@ class MetaINRWriter(OneProcessFilter):
     output_types = ()
 
     def __init__(self) -> None:
-        super().__init__(nInputPorts=1, inputType="vtkImageData")
+        super().__init__(nInputPorts=1, inputType="vtkDataObject")  # as TableFilter
 
     def Write(self) -> int:
         """What ParaView calls once the properties are set."""

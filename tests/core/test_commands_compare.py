@@ -17,7 +17,7 @@ from metainr_core.cli import main
 from metainr_core.config import EncodeConfig
 from metainr_core.encoding import encode
 from metainr_core.metrics import Errors
-from metainr_core.series import Series
+from metainr_core.series import ArraySeries, Series
 from metainr_core.vti import make_image, write_image, write_pvd
 
 
@@ -168,3 +168,23 @@ def test_bad_input_is_one_line(
     assert out == ""
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_a_constant_reference_has_no_psnr_and_says_why(
+    folder: Path, make_series: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = [make_series(steps=1).read(0) * factor for factor in np.float32([1, 0])]
+    write(ArraySeries(steps), folder / "a.pvd")
+    write(ArraySeries([step + np.float32(0.5) for step in steps]), folder / "b.pvd")
+    found = run(capsys, "a.pvd", "b.pvd")
+    reason = "the reference is constant there, which leaves no range for a PSNR"
+    assert found["note"] == f"step 1: {reason}"
+    first, second = found["steps"]
+    assert "note" not in first
+    assert (second["psnr"], second["note"]) == (None, reason)
+    assert second["psnr_series"] == pytest.approx(first["psnr_series"])
+    assert "note" not in run(capsys, "a.pvd", "a.pvd"), "nothing is missing where nothing differs"
+    main(["compare", "a.pvd", "b.pvd"])
+    shown = capsys.readouterr().out
+    assert f"step 1: {reason}" in shown
+    assert "note" not in shown.splitlines()[-3], "the table has no such column"

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from metainr_core.commands import make_parser
 from metainr_core.config import EncodeConfig, PretrainConfig, SirenConfig
 from metainr_core.errors import SettingsError
 from metainr_core.flags import (
+    _PATHS,
     add_network_flags,
     add_series_flags,
     add_settings_flags,
+    expand_home,
     parse_steps,
     series_from,
     settings_from,
@@ -199,3 +202,25 @@ def test_steps_from_a_first_one_on(text: str, expected: list[int]) -> None:
 def test_steps_before_the_first_are_none() -> None:
     with pytest.raises(SettingsError, match="--steps 0:4 names no step; there are 6"):
         parse_steps("0:4", 10, 4)
+
+
+def test_home_is_expanded_in_paths_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    options = make_parser().parse_args(
+        ["encode", "~/run.pvd", "--array=~/a", "-o=~/run.minr", "--prior", "x~/~", "--json=~/r"]
+    )
+    expand_home(options)
+    assert (options.series, options.output) == ("/home/ada/run.pvd", "/home/ada/run.minr")
+    assert (options.prior, options.json, options.array) == ("x~/~", "/home/ada/r", "~/a")
+
+
+def test_every_path_is_known() -> None:
+    """A command with a new argument for a file says so here too."""
+    texts = {"array", "steps", "member", "color", "method", "isovalue", "select"}
+    parser = make_parser()
+    [commands] = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    for command in commands.choices.values():
+        for action in command._actions:
+            plain = action.type is None and not action.choices and action.nargs in (None, "?")
+            if plain and action.dest != "help" and not isinstance(action.const, bool):
+                assert action.dest in {*_PATHS, *texts}, action.dest

@@ -130,12 +130,29 @@ def test_the_published_share_of_the_voxels() -> None:
 def test_every_member_of_an_ensemble_is_read(make_series: Maker) -> None:
     runs = [Run(str(n), make_series(steps=n, phase=n)) for n in (1, 2, 5)]
     samples = draw(EnsembleSeries(runs), fraction=1.0, lambda_t=4)
-    # Steps 0 | 0 | 0 and 4 of each.
-    assert len(samples.values) == 4
+    # Steps 0 | 0 and 1 | 0 and 4 of each.
+    steps = [(0, 0), (1, 0), (1, 1), (2, 0), (2, 4)]
     centre, half = samples.value_range.scale()
-    for values, (run, step) in zip(samples.values, [(0, 0), (1, 0), (2, 0), (2, 4)], strict=True):
+    for values, (run, step) in zip(samples.values, steps, strict=True):
         wanted = runs[run].series.read(step).reshape(-1, 1)
         np.testing.assert_allclose(values.numpy() * half + centre, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("count", "every", "read"),
+    [(1, 4, [0]), (2, 4, [0, 1]), (3, 4, [0, 2]), (4, 4, [0, 3]), (5, 4, [0, 4]), (8, 4, [0, 4]),
+     (3, 2, [0, 2]), (2, 2, [0, 1])],
+)  # fmt: skip
+def test_of_a_short_series_first_and_last_are_read(
+    make_series: Maker, count: int, every: int, read: list[int]
+) -> None:
+    series = make_series(steps=count)
+    samples = draw(series, fraction=0.1, lambda_t=every)
+    assert len(samples.index) == len(read)
+    assert samples.value_range == Range.union(series.scan()[step].range for step in read)
+    assert samples.voxel_share == pytest.approx(0.1, rel=0.02)
+    lattice = draw(series, sampling="lattice", lambda_s=4, lambda_t=every)
+    assert len(lattice.index) == -(-count // every), "not as published"
 
 
 def test_all_voxels_are_all_voxels(make_series: Maker) -> None:

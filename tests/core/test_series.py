@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metainr_core.errors import Cancelled, SeriesError
+from metainr_core.errors import Cancelled, MetaINRWarning, SeriesError
 from metainr_core.grid import Grid
 from metainr_core.series import ArraySeries, Progress, Range, open_series
 
@@ -87,16 +87,23 @@ def test_non_finite_values_are_counted_and_located() -> None:
     with pytest.raises(SeriesError) as error:
         series.read(1)
     assert str(error.value) == (
-        'step 1 of run.pvd: array "speed" has 2 non-finite float32 values'
+        'step 1 of run.pvd: array "speed" has 2 non-finite values'
         " (first at x, y, z = (3, 1, 2)); clean them or pass --ignore-nonfinite"
     )
 
 
-def test_values_beyond_float32_are_non_finite() -> None:
-    values = field().astype(np.float64)
-    values[0, 0, 1] = 1e39
-    with pytest.raises(SeriesError, match=r"1 non-finite float32 .*\(1, 0, 0\)"):
-        ArraySeries([values]).read(0)
+@pytest.mark.parametrize("ignore", [False, True])
+@pytest.mark.parametrize(("kind", "size"), [("f8", 1e300), ("f8", -2e38), ("f4", 2e38)])
+def test_values_too_large_are_refused(kind: str, size: float, ignore: bool) -> None:
+    """They are not to be cleaned, and no mean stands for them."""
+    values = field().astype(kind)
+    values[0, 0, 1], values[0, 0, 2] = size, np.nan
+    message = rf"1 values too large .* {size:.3g} at x, y, z = \(1, 0, 0\); scale them to".replace(
+        "+", r"\+"
+    )
+    with pytest.raises(SeriesError, match=message):
+        ArraySeries([values], ignore_nonfinite=ignore).read(0)
+    ArraySeries([field() * np.float32(1e36)]).read(0)
 
 
 def test_non_finite_values_can_be_replaced_by_the_mean() -> None:
@@ -106,8 +113,32 @@ def test_non_finite_values_can_be_replaced_by_the_mean() -> None:
     assert read[0, 0, 0] == pytest.approx(np.arange(1, 60).mean())
     assert (read.ravel()[1:] == np.arange(1, 60)).all()
     assert np.isnan(values[0, 0, 0])
-    with pytest.raises(SeriesError, match="all of them; nothing is left"):
+    with pytest.raises(SeriesError, match="all; nothing is left"):
         ArraySeries([field() * np.nan], ignore_nonfinite=True).read(0)
+
+
+def test_each_component_has_a_mean_of_its_own() -> None:
+    values = np.stack([field(), 1000 + field()], axis=-1)
+    values[0, 0, 0] = np.inf
+    read = ArraySeries([values], ignore_nonfinite=True).read(0)
+    assert read[0, 0, 0] == pytest.approx([30, 1030])
+    values[..., 1] = np.nan
+    with pytest.raises(SeriesError, match="all of one of its components; nothing is left"):
+        ArraySeries([values], ignore_nonfinite=True).read(0)
+
+
+def test_rounding_is_told_once_with_its_size() -> None:
+    values = 1e9 + np.linspace(0, 400, 60).reshape(3, 4, 5)
+    series = ArraySeries([values, values], array="p")
+    with pytest.warns(MetaINRWarning) as told:
+        first, *_ = [series.read(step) for step in (0, 1, 0)]
+    [warning] = told
+    text = str(warning.message)
+    assert 'step 0 of the arrays: array "p" is float64, and float32' in text
+    off = np.abs(values - first[..., 0]).max()
+    assert f"off by up to {off:.3g}, {off / 4:.2g} % of its range" in text
+    ArraySeries([values * 0 + 1e9 + 0.1]).read(0)  # of a range that is not there, no share
+    ArraySeries([field() / 3]).read(0)
 
 
 def test_the_scan_reads_each_step_once(make_series: Maker, monkeypatch: pytest.MonkeyPatch) -> None:

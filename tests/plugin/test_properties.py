@@ -129,3 +129,14 @@ def test_messages_speak_of_properties() -> None:
     expected = "OuterSteps is 0; TargetPSNR; pass IgnoreNonfinite (Overwrite) in my_file"
     assert in_property_names(message) == expected
     assert in_property_names("target_ratio, max_error") == "TargetRatio, MaxError"
+
+
+def test_a_files_tilde_is_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    reader, encode = MetaINRReader(), MetaINREncode()
+    reader.SetFileName("~/run.minr")
+    encode.SetArchiveFile("~/a.minr")
+    encode.SetPriorFile("a~/~")
+    reader.SetMember("~")
+    assert (reader.GetFileName(), reader.GetMember()) == ("/home/ada/run.minr", "~")
+    assert (encode.GetArchiveFile(), encode.GetPriorFile()) == ("/home/ada/a.minr", "a~/~")

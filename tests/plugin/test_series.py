@@ -209,12 +209,104 @@ def test_only_of_several_arrays_one_has_to_be_chosen(lab: Any) -> None:
         run(lab, lab.source(images), read_all, array="")
 
 
-def test_other_data_is_refused(lab: Any) -> None:
-    from vtkmodules.vtkFiltersCore import vtkContourFilter
+def trivial(data: Any) -> Any:
+    from vtkmodules.vtkCommonExecutionModel import vtkTrivialProducer
 
-    contour = vtkContourFilter()
-    contour.SetInputConnection(lab.source().GetOutputPort())
-    probe = lab.connect(Probe(read_all), contour)
-    lab.messages(probe.GetExecutive())
-    assert not probe.GetExecutive().Update()
-    assert probe.result is None
+    source = vtkTrivialProducer()
+    source.SetOutput(data)
+    return source
+
+
+def partitioned(*images: Any) -> Any:
+    from vtkmodules.vtkCommonDataModel import vtkPartitionedDataSet
+
+    data = vtkPartitionedDataSet()
+    for number, image in enumerate(images):
+        data.SetPartition(number, image)
+    return data
+
+
+def blocks(*data: Any) -> Any:
+    from vtkmodules.vtkCommonDataModel import vtkMultiBlockDataSet
+
+    made = vtkMultiBlockDataSet()
+    for number, block in enumerate(data):
+        made.SetBlock(number, block)
+    return made
+
+
+def test_the_only_image_of_blocks_or_partitions_is_read(lab: Any) -> None:
+    image = lab.waves()[0]
+    for data in (partitioned(image), blocks(image), blocks(None, blocks(image))):
+        values = run(lab, trivial(data), lambda series: series.read(0))
+        np.testing.assert_array_equal(values, lab.wave(lab.grid, lab.times[0]))
+
+
+def test_several_pieces_are_refused(lab: Any) -> None:
+    image = lab.waves()[0]
+    message = r"with 2 pieces; expected one image: choose one with Extract Block, or apply Resample"
+    for data in (partitioned(image, image), blocks(image, image)):
+        with pytest.raises(SeriesError, match=message):
+            run(lab, trivial(data), read_all)
+    with pytest.raises(SeriesError, match="vtkMultiBlockDataSet without data; expected an image"):
+        run(lab, trivial(blocks()), read_all)
+
+
+@pytest.mark.parametrize("name", ["RectilinearGrid", "StructuredGrid", "UnstructuredGrid"])
+def test_other_grids_are_refused_with_the_filter_that_helps(lab: Any, name: str) -> None:
+    from vtkmodules import vtkCommonDataModel
+
+    data = getattr(vtkCommonDataModel, f"vtk{name}")()
+    message = rf"input is vtk{name}; expected image data \(\.vti\): apply Resample To Image first"
+    for found in (data, blocks(data)):
+        with pytest.raises(SeriesError, match=message):
+            run(lab, trivial(found), read_all)
+
+
+def test_a_table_is_no_image(lab: Any) -> None:
+    from vtkmodules.vtkCommonDataModel import vtkTable
+
+    with pytest.raises(SeriesError, match="input is vtkTable; expected image data"):
+        run(lab, trivial(vtkTable()), read_all)
+
+
+def test_bits_are_numbers(lab: Any) -> None:
+    from vtkmodules.vtkCommonCore import vtkBitArray
+
+    bits = vtkBitArray()
+    bits.SetName("speed")
+    wanted = [n % 3 == 0 for n in range(lab.grid.voxels)]
+    for bit in wanted:
+        bits.InsertNextValue(int(bit))
+    image = lab.image(lab.wave(lab.grid, 0.0), lab.grid, "other")
+    image.GetPointData().AddArray(bits)
+    values = run(lab, lab.source([image], times=None), lambda series: series.read(0))
+    assert values.ravel().tolist() == wanted
+
+
+@pytest.mark.filterwarnings("always::metainr_core.errors.MetaINRWarning")
+@pytest.mark.parametrize(("association", "hides", "others"), [("point", 2, 1), ("cell", 32, 9)])
+def test_blanked_values_are_told_once(lab: Any, association: str, hides: int, others: int) -> None:
+    from vtkmodules.util.numpy_support import numpy_to_vtk
+
+    grid = dataclasses.replace(lab.grid, association=association)
+    marks = np.full(grid.voxels, others, np.uint8)
+    marks[[3, 7]] |= np.uint8(hides)
+
+    def read_twice(series: PipelineSeries) -> np.ndarray:
+        series.read(0)
+        return series.read(0)
+
+    for given, told in ((marks, 1), (marks & np.uint8(others), 0)):
+        image = lab.image(lab.wave(grid, 0.0), grid)
+        array = numpy_to_vtk(given, deep=True)
+        array.SetName("vtkGhostType")
+        data = image.GetCellData() if association == "cell" else image.GetPointData()
+        data.AddArray(array)
+        # No array is chosen: the marks are none that one could mean.
+        probe = lab.connect(Probe(read_twice), lab.source([image], times=None), "")
+        messages = lab.messages(probe)
+        probe.Update()
+        np.testing.assert_array_equal(probe.result, lab.wave(grid, 0.0))
+        assert len(messages) == told
+        assert all(f"2 {association}s are blanked (vtkGhostType); their" in m for m in messages)
