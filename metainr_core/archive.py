@@ -17,13 +17,12 @@ import numpy as np
 from torch import Tensor
 
 from .archive_decoding import Decoder
-from .archive_index import checked, index_bytes, read_index, reading
+from .archive_index import check_folder, checked, checked_info, index_bytes, read_index, reading
 from .errors import DAMAGE, ArchiveError, MetaINRError
 from .grid import Grid
-from .layout import BrickLayout
 from .members import Member, member_of, members_from_json, merged
 from .prior import Prior
-from .records import Header, StepRecord, of_one_fit, over_range
+from .records import Header, StepRecord, float32_range, of_one_fit, over_range
 from .replacing import recover
 from .series import Progress, Range, no_progress
 from .siren import Siren
@@ -44,8 +43,8 @@ class Archive:
         self.header = header
         self._records = dict(records)
         self.info = dict(info)
-        self.layout = BrickLayout.of(header.grid.dims, header.siren.brick_size)
         self._files = StepFiles(self.folder, header, self._records)
+        self.layout = self._files.layout
         self._decoder = Decoder(header, self._files, self._records)
         self._index_written = 0.0
         self._prepare: Callable[[], None] | None = None
@@ -101,7 +100,7 @@ class Archive:
     @property
     def series_range(self) -> Range:
         """Range of the series' values, as far as known: never less than the encoded steps'."""
-        known = [Range.from_json(self.info["series_range"], self.components)]
+        known = [float32_range(self.info["series_range"], self.components)]
         return Range.union(known + [r.value_range for r in self._records.values()])
 
     @property
@@ -158,6 +157,7 @@ class Archive:
         A process that is killed meanwhile leaves some of those. They are no worse than they were,
         and do not pass for new ones, as they were made from other data.
         """
+        check_folder(self.path)
         make_folder(self.folder)
         self.write_index()
         self._files.clear()
@@ -214,7 +214,7 @@ class Archive:
         data = index_bytes(self.header, self.info, self.records)
         # A finished archive in a folder that is for reading only stays usable.
         with reading(self.path):
-            same = self.path.exists() and self.path.read_bytes() == data
+            same = self.path.is_file() and self.path.read_bytes() == data
         if not same:
             write_atomically(self.path, data)
         self._index_written = time.monotonic()
@@ -228,6 +228,7 @@ class Archive:
         Raises ArchiveError when the file is none, is damaged, or is of a newer format.
         """
         path = checked(path)
+        check_folder(path)
         recover(path)
         if not path.exists() and cls.exists(path):
             return cls._rebuild(path)
@@ -249,7 +250,8 @@ class Archive:
             try:
                 metadata = read_step(file)
                 header = Header.from_json(metadata["header"])
-                archive = cls(path, header, {}, metadata["info"])
+                archive = cls(path, header, {}, checked_info(metadata["info"]))
+                archive.series_range  # noqa: B018
                 archive._adopt_steps()
                 if not archive.steps:
                     raise ArchiveError(f"{file} is damaged")
@@ -290,7 +292,7 @@ class Archive:
                 return
             if known is not None and of_one_fit(known, record):
                 return
-            members = self._members_with(metadata["info"], step)
+            members = self._members_with(checked_info(metadata["info"]), step)
             self._files.adopt(step, record, metadata)
             if members:
                 self.info["members"] = [m.to_json() for m in members]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -97,6 +98,13 @@ def start_grid(
     """What ``decode_grid`` does, by threads of the fused library, which has to serve."""
     pairs = zip(layout.axes, positions, strict=True)
     axes = [_bricks_along(axis, place) for axis, place in pairs]
+    x, y, z = (np.flatnonzero(axis.count) for axis in axes)
+    if x.size * y.size * z.size < layout.bricks:
+        # Of a box or of few values most bricks are not needed, nor are copies of their networks.
+        nx, ny, _ = (axis.count.size for axis in axes)
+        bricks = torch.from_numpy((x + nx * (y[:, None] + ny * z[:, None, None])).ravel())
+        siren = siren.map(lambda t: t[bricks])
+        axes = [axis.part(own) for axis, own in zip(axes, (x, y, z), strict=True)]
     return fused.Decoding(_in_units(siren, centre, half), axes, dtype, background)
 
 
@@ -159,13 +167,22 @@ class _Arriving:
 
 def _supports(axis: Axis, positions: np.ndarray, limit: int) -> list[list[_Support]]:
     """For each brick along the axis, its runs of positions, none longer than ``limit``."""
-    result = []
-    for brick in range(len(axis.starts)):
-        share = axis.weights(brick, positions)
+    result: list[list[_Support]] = [[] for _ in axis.starts]
+    # Between its seams, and one interval further: those few are looked at closely.
+    falling = positions[0] > positions[-1]
+    order = positions[::-1] if falling else positions
+    seams = np.array(axis.seams)
+    first = np.searchsorted(order, np.concatenate([[-np.inf], seams]), side="left")
+    last = np.searchsorted(order, np.concatenate([seams + 1, [np.inf]]), side="right")
+    if falling:
+        first, last = positions.size - last, positions.size - first
+    for brick in np.flatnonzero(last > first):
+        near = positions[first[brick] : last[brick]]
+        share = axis.weights(brick, near)
         inside = np.flatnonzero(share)
-        local = axis.local(brick, positions).astype(np.float32)
+        local = axis.local(brick, near).astype(np.float32)
         pieces = np.array_split(inside, -(-inside.size // limit)) if inside.size else []
-        result.append([_Support(int(p[0]), local[p], share[p]) for p in pieces])
+        result[brick] = [_Support(int(first[brick] + p[0]), local[p], share[p]) for p in pieces]
     return result
 
 
@@ -178,8 +195,9 @@ def _tiles(layout: BrickLayout, positions: Sequence[np.ndarray], limit: int) -> 
     ]
     limits = [limit, max(1, limit // spans[0]), max(1, limit // (spans[0] * spans[1]))]
     x, y, z = (_supports(a, p, n) for a, p, n in zip(layout.axes, positions, limits, strict=True))
-    for brick in range(layout.bricks):
-        i, j, k = layout.position(brick)
+    used = [[i for i, runs in enumerate(along) if runs] for along in (z, y, x)]
+    for k, j, i in itertools.product(*used):
+        brick = i + len(x) * (j + len(y) * k)
         for sz in z[k]:
             for sy in y[j]:
                 for sx in x[i]:

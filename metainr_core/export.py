@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def _check_target(
         return False
     found = read_mark(output)
     source = Path(str(archive.info.get("series")))
-    if source.exists() and output.exists() and source.samefile(output):
+    if os.path.exists(source) and output.exists() and source.samefile(output):
         raise SettingsError(f"{output} is the series in {archive.path}; choose another name")
     if found is None:
         raise SettingsError(

@@ -55,7 +55,9 @@ class Grid:
         thick = [f and n > 1 for f, n in zip(self.flat, self.dims, strict=True)]
         if any(thick) or (any(self.flat) and self.association == "point"):
             raise SettingsError(f"grid flat is {self.flat}; expected that only of single cells")
-        if abs(np.linalg.det(np.reshape(self.direction, (3, 3)))) < 1e-9:
+        with np.errstate(over="ignore", invalid="ignore"):
+            volume = abs(np.linalg.det(np.reshape(self.direction, (3, 3))))
+        if not 1e-9 <= volume < np.inf:
             raise SettingsError(f"grid direction is {self.direction}; expected independent axes")
 
     @property
@@ -92,12 +94,14 @@ class Grid:
         """x0, x1, y0, y1, z0, z1 of the values along the grid's own axes (before direction)."""
         result = []
         for axis in range(3):
-            ends = self._positions(axis)[[0, -1]]
+            ends = self._positions(axis, np.array([0, self.dims[axis] - 1]))
             result += [float(ends.min()), float(ends.max())]
         return tuple(result)  # type: ignore[return-value]
 
-    def _positions(self, axis: int) -> np.ndarray:
-        index = np.arange(self.dims[axis]) + self.start[axis] + self._offset(axis)
+    def _positions(self, axis: int, index: np.ndarray | None = None) -> np.ndarray:
+        """Of all values, or of those at ``index``."""
+        index = np.arange(self.dims[axis]) if index is None else index
+        index = index + self.start[axis] + self._offset(axis)
         return self.origin[axis] + self.spacing[axis] * index
 
     def scaled(self, factor: float) -> Grid:
@@ -175,7 +179,8 @@ class Grid:
         for axis, local in enumerate(self._local(target)):
             last = self.dims[axis] - 1
             # A volume one voxel thick is taken to be constant across its thickness.
-            if last > 0 and (local.min() < -_MARGIN or local.max() > last + _MARGIN):
+            inside = local.min() >= -_MARGIN and local.max() <= last + _MARGIN
+            if last > 0 and not inside:
                 raise MetaINRError(
                     f"the grid to decode on reaches index {local.min():.2f} to {local.max():.2f}"
                     f" along {'xyz'[axis]}; the archive's grid has 0 to {last}"

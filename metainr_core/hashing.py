@@ -8,6 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from .regular_file import open_regular
+
+_BLOCK = 1 << 22
+
 
 def fingerprint(*parts: object) -> str:
     """sha256 (hex) over arrays (shape, dtype, bytes) and JSON-able values, in order."""
@@ -15,7 +19,11 @@ def fingerprint(*parts: object) -> str:
     for part in parts:
         if isinstance(part, np.ndarray):
             digest.update(f"{part.shape}{part.dtype.str}".encode())
-            digest.update(np.ascontiguousarray(part).data)
+            # In parts, as what does not lie together is copied.
+            rows = max(1, _BLOCK // max(1, part[:1].nbytes)) if part.ndim else 1
+            whole = part.flags.c_contiguous
+            for block in [part] if whole else np.split(part, range(rows, len(part), rows)):
+                digest.update(np.ascontiguousarray(block).data)
         else:
             digest.update(json.dumps(part, sort_keys=True).encode())
         digest.update(b"\0")
@@ -24,7 +32,8 @@ def fingerprint(*parts: object) -> str:
 
 def file_sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    """Of a regular file. Raises OSError."""
+    with open_regular(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

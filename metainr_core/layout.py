@@ -22,6 +22,7 @@ from .grid import Grid
 
 Stage = TypeVar("Stage", PretrainConfig, EncodeConfig)
 
+MOST_BRICKS = 1 << 17  # along an axis
 WHOLE_VOLUME_VOXELS = 400_000
 DEFAULT_BRICK = 32
 # A network of the usual width would not be small beside fewer values than these.
@@ -51,6 +52,11 @@ class Axis:
     @classmethod
     def cut(cls, count: int, brick_size: int) -> Axis:
         bricks = 1 if brick_size == 0 else -(-count // brick_size)
+        if bricks > MOST_BRICKS:
+            raise SettingsError(
+                f"brick_size {brick_size} makes {bricks} bricks along an axis of {count} values;"
+                f" expected at most {MOST_BRICKS}: choose a larger one"
+            )
         # Laid end to end with one shared interval per seam, evenly: no sliver at the border.
         intervals = -(-(count - 1 + bricks - 1) // bricks)
         room = count - 1 - intervals

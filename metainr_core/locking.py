@@ -81,7 +81,9 @@ class WriteLock:
     def _enter(self) -> None:
         while True:
             with suppress(OSError):  # a folder for reading only, where nobody writes
-                self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                self._handle = os.open(
+                    self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
+                )
             self._wait()
             if self._handle is None or self._is_current():
                 break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -32,9 +33,15 @@ class Member:
     def from_json(cls, data: Mapping[str, Any]) -> Member:
         """Raises one of ``errors.DAMAGE`` when ``data`` is no member."""
         parameters = {str(k): v for k, v in data["parameters"].items()}
-        if not all(isinstance(v, (int, float, str)) for v in parameters.values()):
-            raise ValueError(f"parameters are {parameters!r}")
-        return cls(str(data["name"]), int(data["first"]), int(data["count"]), parameters)
+        for value in parameters.values():
+            if not (isinstance(value, str) or math.isfinite(value)):
+                raise ValueError(f"parameters are {parameters!r}")
+        first, count = int(data["first"]), int(data["count"])
+        name = str(data["name"])
+        "".join([name, *parameters]).encode()  # they can be shown
+        if not (0 <= first < 2**31 and 0 <= count < 2**31):
+            raise ValueError(f"members are wrong: {name!r} has {count} steps from {first} on")
+        return cls(name, first, count, parameters)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -14,10 +14,12 @@ from torch import Tensor
 from .config import PretrainConfig, SirenConfig
 from .errors import DAMAGE, MetaINRError, PriorError, SettingsError
 from .hashing import fingerprint
+from .records import check_name
 from .rounding import Rounding, choose_codes
 from .series import Range
 from .siren import Siren
-from .storage import load_siren, read_metadata, siren_tensors, tensor_bytes
+from .storage import load_siren, metadata_of, siren_tensors, tensor_bytes
+from .tensor_file import TensorFile
 from .weights import pack, unpack
 from .writing import make_folder, write_atomically
 
@@ -110,29 +112,34 @@ class Prior:
         return tensor_bytes(tensors, metadata)
 
     @classmethod
-    def load(cls, path: str | Path) -> Prior:
-        """Reads a prior. Raises PriorError when the file is none or is damaged."""
+    def load(cls, path: str | Path, *, linked: bool = True) -> Prior:
+        """Reads a prior. Raises PriorError when the file is none or is damaged.
+
+        ``linked``: see ``TensorFile``.
+        """
         path = Path(path)
         try:
-            data = read_metadata(path)
+            file = TensorFile.read(path, linked=linked)
+            data = metadata_of(path, file.metadata)
             _check_kind(path, data)
             siren_config = SirenConfig.from_json(data["siren"])
             components = int(data["components"])
             prior = cls(
-                siren=unpack(path, data.get("weights", "float32"), siren_config, components, 1),
+                siren=unpack(file, data.get("weights", "float32"), siren_config, components, 1),
                 siren_config=siren_config,
                 config=PretrainConfig.from_json(data["config"]),
                 array=str(data["array"]),
                 components=components,
                 value_range=Range.from_json(data["value_range"], components),
                 voxel_share=float(data["voxel_share"]),
-                history=list(data["history"]),
+                history=[{str(k): float(v) for k, v in row.items()} for row in data["history"]],
                 fingerprint=str(data["fingerprint"]),
                 outer_state={
-                    name: load_siren(path, siren_config, components, 1, name + ".")
+                    name: load_siren(file, siren_config, components, 1, name + ".")
                     for name in data["outer_state"]
                 },
             )
+            check_name(prior.array)
         except PriorError:
             raise
         except SettingsError as error:

@@ -7,17 +7,22 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .config import WEIGHTS, SirenConfig
 from .grid import Grid
-from .hashing import file_sha256, fingerprint
+from .hashing import fingerprint
 from .metrics import psnr
 from .series import Range
 
 _KINDS: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "tuple[float, ...]": tuple}
 
+# VTK's extents are 32-bit numbers; of passes and bytes.
+_MOST_INDEX, _MOST_COUNT = 2**31 - 1, 2**53
+_FAR = 1e100
+_LARGEST = float(np.finfo(np.float32).max)
 REFERENCES = ("none", "prior", "previous")
 
 
@@ -39,14 +44,22 @@ class Header:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Header:
+        """Raises MetaINRError or one of ``errors.DAMAGE`` when ``data`` is no header."""
         components = int(data["components"])
-        return cls(
-            array=str(data["array"]),
+        header = cls(
+            array=check_name(str(data["array"])),
             components=components,
             grid=Grid.from_json(data["grid"]),
             siren=SirenConfig.from_json(data["siren"]),
-            value_range=Range.from_json(data["value_range"], components),
+            value_range=float32_range(data["value_range"], components),
         )
+        grid = header.grid
+        if components < 1 or max(*grid.dims, *map(abs, grid.start)) > _MOST_INDEX:
+            raise ValueError(f"{components} components on {grid.dims} values from {grid.start}")
+        lengths = np.abs([*grid.spacing, *grid.origin, *grid.direction])
+        if lengths.max() > _FAR or lengths[:3].min() < 1 / _FAR:
+            raise ValueError(f"the grid has spacing {grid.spacing} and origin {grid.origin}")
+        return header
 
     @property
     def identity(self) -> str:
@@ -102,22 +115,40 @@ class StepRecord:
     def from_json(cls, data: Mapping[str, Any]) -> StepRecord:
         """Raises one of ``errors.DAMAGE`` when ``data`` is no record."""
         low, high = data["value_low"], data["value_high"]
-        value_range = Range.from_json({"low": low, "high": high}, len(low))
+        value_range = float32_range({"low": low, "high": high}, len(low))
         value = psnr(data["mean_squared_error"], value_range.width)
         known: dict[str, Any] = {"psnr": value, "psnr_series": value}
         known |= {"value_low": value_range.low, "value_high": value_range.high}
         record = cls(**{**data, **known})
         for field in dataclasses.fields(cls):
             found = getattr(record, field.name)
-            good = isinstance(found, _KINDS[str(field.type)])
-            if isinstance(found, float) and field.name not in known:
+            good = isinstance(found, _KINDS[str(field.type)]) and not isinstance(found, bool)
+            if good and field.type == "float" and field.name not in known:
                 good = math.isfinite(found)
+            if good and field.type == "int":
+                good = 0 <= found <= (_MOST_INDEX if field.name == "step" else _MOST_COUNT)
             if not good:
                 raise ValueError(f"{field.name} is {found!r}")
         for name, choices in (("weights", WEIGHTS), ("reference", REFERENCES)):
             if getattr(record, name) not in choices:
                 raise ValueError(f"{name} is {getattr(record, name)!r}")
         return record
+
+
+def float32_range(data: Mapping[str, Any], components: int) -> Range:
+    """Raises one of ``errors.DAMAGE`` when ``data`` is no range of float32 values."""
+    found = Range.from_json(data, components)
+    if not -_LARGEST <= min(found.low) <= max(found.high) <= _LARGEST:
+        raise ValueError(f"{found.low} to {found.high} are no float32 values")
+    return found
+
+
+def check_name(name: str) -> str:
+    """The name; raises ValueError where nothing in VTK could have it."""
+    if "\0" in name:
+        raise ValueError(f"the name {name!r:.80} has a zero byte")
+    name.encode()  # no half of a character
+    return name
 
 
 def of_one_fit(known: StepRecord, record: StepRecord) -> bool:
@@ -131,22 +162,15 @@ def over_range(record: StepRecord, width: float) -> StepRecord:
     return dataclasses.replace(record, psnr_series=psnr(record.mean_squared_error, width))
 
 
-def with_file(record: StepRecord, path: Path, header: Header) -> StepRecord:
-    """The record with the figures of its file: size, compression ratio, sha256."""
-    return _with_figures(record, path.stat().st_size, file_sha256(path), header)
+def with_data(record: StepRecord, data: bytes | bytearray, header: Header) -> StepRecord:
+    """The record with the figures of a file that holds ``data``: size, compression ratio, sha256.
 
-
-def with_data(record: StepRecord, data: bytes, header: Header) -> StepRecord:
-    """The record with the figures of the file that is to hold ``data``.
-
-    They are not those of what the disk made of it: then the file counts as damaged.
+    Of one that is being written they are not those of what the disk made of it: then the file
+    counts as damaged.
     """
-    return _with_figures(record, len(data), hashlib.sha256(data).hexdigest(), header)
-
-
-def _with_figures(record: StepRecord, size: int, sha256: str, header: Header) -> StepRecord:
-    raw = header.grid.voxels * header.components * 4
-    return dataclasses.replace(record, bytes=size, ratio=raw / size, sha256=sha256)
+    raw, size = header.grid.voxels * header.components * 4, len(data)
+    digest = hashlib.sha256(data).hexdigest()
+    return dataclasses.replace(record, bytes=size, ratio=raw / size, sha256=digest)
 
 
 def step_names(steps: Sequence[int]) -> str:

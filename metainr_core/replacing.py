@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .archive_index import checked
+from .archive_index import check_folder, checked
 from .errors import ArchiveError
 from .locking import archive_lock
 from .writing import check_writable, make_folder
@@ -24,6 +24,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     nothing can be written, or another process or filter is writing there.
     """
     path = checked(path)
+    check_folder(path)
     folder, made = path.with_suffix(""), _beside(path)
     check_writable(path)
     if os.path.lexists(folder):
@@ -102,6 +103,9 @@ def _finish(path: Path) -> None:
     """What was moved away comes back, or the new archive comes if all was."""
     made = _beside(path)
     old, gone = _parts(path)
+    for part in (made, old, gone, made / path.stem):
+        if part.is_symlink():  # what lies there is none of this archive
+            raise ArchiveError(f"{part} is a symbolic link; delete it and open {path} again")
     if not made.exists():
         return
     with _moving(path):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import MetaINRWarning, SettingsError
+from .errors import MetaINRWarning, SettingsError, one_line
 from .members import is_ensemble, member_of
 from .records import StepRecord, step_names
 from .series import Progress, no_progress
@@ -184,4 +184,4 @@ def _shown(value: object) -> str:
         return ", ".join(f"{k} {_shown(v)}" for k, v in value.items())
     if isinstance(value, list):
         return ", ".join(map(_shown, value)) or "none"
-    return str(value)
+    return one_line(str(value))

@@ -75,23 +75,34 @@ def compress(original: np.ndarray, decoded: np.ndarray, bound: float, slack: flo
     raise SettingsError(f"the largest error {bound:g} cannot be kept; allow a larger error")
 
 
-def decompress(data: bytes, shape: Sequence[int]) -> np.ndarray:
-    """The residual that ``compress`` made, ``shape`` = ``(nz, ny, nx, components)``, float32,
-    data units. Raises ArchiveError when it is damaged or of another shape."""
+def check(data: bytes | memoryview, shape: Sequence[int]) -> float:
+    """Raises ArchiveError when a residual is not whole or of another shape; returns its step."""
     try:
         crc, *dims, step = _HEADER.unpack_from(data)
-        if tuple(dims) != tuple(shape):
-            raise ArchiveError(
-                f"the residual has dims {tuple(dims)}; expected {tuple(shape)}; encode again"
-            )
-        if crc != zlib.crc32(memoryview(data)[4:]) or not 0 < step < np.inf:
-            raise ArchiveError("the residual is damaged: its checksum is wrong; encode again")
+    except struct.error as error:
+        raise ArchiveError(f"the residual is damaged: {error}; encode again") from error
+    if tuple(dims) != tuple(shape):
+        raise ArchiveError(
+            f"the residual has dims {tuple(dims)}; expected {tuple(shape)}; encode again"
+        )
+    if crc != zlib.crc32(memoryview(data)[4:]) or not 0 < step < np.inf:
+        raise ArchiveError("the residual is damaged: its checksum is wrong; encode again")
+    return float(step)
+
+
+def decompress(data: bytes | memoryview, shape: Sequence[int]) -> np.ndarray:
+    """The residual that ``compress`` made, ``shape`` = ``(nz, ny, nx, components)``, float32,
+    data units. Raises ArchiveError when it is damaged or of another shape."""
+    step = check(data, shape)
+    try:
         result = np.empty(shape, np.float32)
         start = _HEADER.size
         for part in _slabs(shape):
             values, start = _unpack(data, start, result[part].shape)
             with np.errstate(over="ignore"):
                 result[part] = values * step
+            if not np.isfinite([result[part].min(), result[part].max()]).all():
+                raise ValueError("it is not finite")
     except (*DAMAGE, AssertionError, struct.error, zlib.error) as error:
         raise ArchiveError(f"the residual is damaged: {error}; encode again") from error
     return result
@@ -231,7 +242,7 @@ def _pack(values: np.ndarray) -> bytes:
     return _SLAB.pack(len(tables), words.size, whole) + tables + words.tobytes()
 
 
-def _unpack(data: bytes, start: int, shape: tuple[int, ...]) -> tuple[np.ndarray, int]:
+def _unpack(data: bytes | memoryview, start: int, shape: tuple[int, ...]) -> tuple[np.ndarray, int]:
     """A slab, in steps, float64, and where the next one starts."""
     length, words, whole = _SLAB.unpack_from(data, start)
     code_start = start + _SLAB.size + length

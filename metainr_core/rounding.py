@@ -40,10 +40,7 @@ class Rounding:
     @classmethod
     def of(cls, reference: Siren, codes: Tensor, pull: float = 0.0) -> Rounding:
         sizes = torch.tensor([t[0].numel() for t in reference.tensors], device=codes.device)
-        # Exact on every machine: whole powers of two times constants.
-        parts = torch.tensor(_PARTS, device=codes.device)[codes.long() % _FINENESS]
-        steps = parts * torch.exp2((codes.long() // _FINENESS + _LOWEST).float())
-        steps = steps.repeat_interleave(sizes, dim=1)
+        steps = step_sizes(codes).repeat_interleave(sizes, dim=1)
         return cls(reference.flat(), codes, steps, pull)
 
     def part(self, networks: slice) -> Rounding:
@@ -69,6 +66,13 @@ class Rounding:
         """Weights after the pull of a minibatch whose Muon step is ``step``."""
         most = self.steps * (self.pull * step)
         return weights - (weights - self.reference).clamp(-most, most)
+
+
+def step_sizes(codes: Tensor) -> Tensor:
+    """The steps that ``Rounding.codes`` stand for, float32."""
+    # Exact on every machine: whole powers of two times constants.
+    parts = torch.tensor(_PARTS, device=codes.device)[codes.int() % _FINENESS]
+    return parts * torch.exp2((codes.int() // _FINENESS + _LOWEST).float())
 
 
 @torch.no_grad()

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from .errors import ArchiveError, PriorError
+from .errors import DAMAGE, ArchiveError, PriorError
 from .hashing import file_sha256
 from .layout import BrickLayout
 from .prior import Prior
-from .records import Header, StepRecord, with_data, with_file
-from .residual import decompress
-from .siren import Siren
-from .storage import checksum, file_checksum, load_bytes, read_metadata, tensor_bytes
-from .weights import as_bytes_tensor, digest, pack, unpack
+from .records import Header, StepRecord, with_data
+from .residual import check, decompress
+from .siren import Siren, zeros
+from .storage import checksum, file_checksum, metadata_of, read_metadata, tensor_bytes
+from .tensor_file import TensorFile, read_whole, refuse_link
+from .weights import as_bytes_tensor, check_size, digest, pack, unpack
 from .writing import write_atomically
 
 FORMAT_VERSION = 3
@@ -60,6 +63,7 @@ class StepFiles:
     def is_intact(self, step: int) -> bool:
         """Whether the step's file is the one that was recorded."""
         path = self.path(step)
+        refuse_link(path)
         return path.is_file() and file_sha256(path) == self.records[step].sha256
 
     def give_prior(self, prior: Prior) -> None:
@@ -114,6 +118,8 @@ class StepFiles:
         if residual is not None:
             tensors[_RESIDUAL] = as_bytes_tensor(residual)
         data = tensor_bytes(tensors, {**metadata, "sum": checksum(tensors)})
+        if record.weights == "coded":
+            check_size(siren, len(data), self.header.grid.voxels * self.header.components)
         write_atomically(self.path(record.step), data)
         self._held.clear()  # those that are stored relative to what the file was before
         self._hold(with_data(record, data, self.header), siren)
@@ -124,14 +130,15 @@ class StepFiles:
         Raises MetaINRError, OSError or one of DAMAGE; then nothing is recorded.
         """
         known = self.records.get(step)
-        self.records[step] = with_file(record, self.path(step), self.header)
+        file = self._file(step)
+        self.records[step] = with_data(record, file.data, self.header)
         try:
             # That of a coder's weights alone would not notice what the coder does not read.
-            if metadata.get("sum") not in (None, file_checksum(self.path(step))):
-                raise ArchiveError(f"{self.path(step)} is damaged; encode step {step} again")
-            self._load(step, metadata)
+            if metadata.get("sum") not in (None, file_checksum(file)):
+                raise ArchiveError(f"{file.path} is damaged; encode step {step} again")
+            self._load(step, file, metadata)
             if record.bound:
-                self.residual(step)
+                check(file.tensor(_RESIDUAL, "U8").data, self._shape)
         except BaseException:
             del self.records[step]
             if known is not None:
@@ -149,7 +156,8 @@ class StepFiles:
                     " missing; encode both again"
                 )
         for number in reversed(chain):
-            siren = self._load(number)
+            with _damage(self.path(number)):
+                siren = self._load(number, self._file(number, self.records[number].sha256))
         return siren
 
     def residual(self, step: int) -> np.ndarray:
@@ -157,30 +165,52 @@ class StepFiles:
 
         Raises ArchiveError when it is damaged.
         """
-        path, (nx, ny, nz) = self.path(step), self.header.grid.dims
+        file = self._file(step, self.records[step].sha256)
         try:
-            return decompress(load_bytes(path, _RESIDUAL), (nz, ny, nx, self.header.components))
+            return decompress(file.tensor(_RESIDUAL, "U8").data, self._shape)
         except ArchiveError as error:
-            raise ArchiveError(f"{path}: {error}") from error
+            raise ArchiveError(f"{file.path}: {error}") from error
 
-    def _load(self, step: int, metadata: Mapping[str, Any] | None = None) -> Siren:
-        """``metadata``: the file's, if there was no index to know it by."""
-        record, path, header = self.records[step], self.path(step), self.header
+    def _file(self, step: int, sha256: str | None = None) -> TensorFile:
+        """A step's file, which has to be the one with this ``sha256``. Raises MetaINRError."""
+        path = self.path(step)
         try:
-            if file_sha256(path) != record.sha256:
-                raise ArchiveError(
-                    f"{path} is not the file the archive recorded (its sha256 differs);"
-                    f" encode step {step} again"
-                )
+            data = read_whole(path, linked=False)
         except OSError as error:
             raise ArchiveError(f"{path} cannot be read: {error.strerror or error}") from error
+        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+            raise ArchiveError(
+                f"{path} is not the file the archive recorded (its sha256 differs);"
+                f" encode step {step} again"
+            )
+        return TensorFile(path, data)
+
+    @property
+    def _shape(self) -> tuple[int, int, int, int]:
+        """Of a volume."""
+        nx, ny, nz = self.header.grid.dims
+        return nz, ny, nx, self.header.components
+
+    def _load(
+        self, step: int, file: TensorFile, metadata: Mapping[str, Any] | None = None
+    ) -> Siren:
+        """``metadata``: the file's, if there was no index to know it by."""
+        record, path, header = self.records[step], file.path, self.header
         if self._holds(step):
             self._held.move_to_end(step)
             return self._held[step][1]
         reference, networks = self._reference(record), self.layout.bricks
-        siren = unpack(path, record.weights, header.siren, header.components, networks, reference)
+        siren = unpack(
+            file,
+            record.weights,
+            header.siren,
+            header.components,
+            networks,
+            reference,
+            header.grid.voxels * header.components,
+        )
         if metadata is not None or reference is not None:
-            metadata = metadata or read_step(path)
+            metadata = metadata or metadata_of(path, file.metadata)
             if metadata["digest"] != digest(metadata, siren):
                 raise ArchiveError(
                     f"{path} holds a difference to the {_REFERENCE_NAMES[record.reference]}, which"
@@ -193,13 +223,16 @@ class StepFiles:
         """What a step's coded weights are differences to; None for 0."""
         if record.reference == "prior":
             try:
-                self._prior = self._prior or Prior.load(self.prior_path).siren
+                self._prior = self._prior or Prior.load(self.prior_path, linked=False).siren
             except PriorError as error:
                 raise ArchiveError(
                     f"{self.prior_path}, to which the steps are differences, is missing or damaged;"
                     " copy the archive with all of its folder again, or encode it again"
                 ) from error
-            return self._prior.repeat(self.layout.bricks)
+            shape = zeros(self.header.siren, 1, self.header.components)
+            if [t.shape for t in self._prior.tensors] != [t.shape for t in shape.tensors]:
+                raise ArchiveError(f"{self.prior_path} is of another network than the steps")
+            return self._prior.map(lambda t: t.detach().expand(self.layout.bricks, -1, -1))
         if record.reference == "previous":
             return self.load(record.step - 1)
         return None
@@ -216,6 +249,15 @@ class StepFiles:
         return record is not None and record.sha256 == self._held.get(step, ("",))[0]
 
 
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Reports what else a damaged description raises."""
+    try:
+        yield
+    except DAMAGE as error:
+        raise ArchiveError(f"{path} is damaged: {error!r:.200} in its description") from error
+
+
 def check_version(path: Path, data: Mapping[str, Any]) -> None:
     """Raises ArchiveError when a file is of a newer format."""
     if int(data["version"]) > FORMAT_VERSION:
@@ -227,7 +269,7 @@ def check_version(path: Path, data: Mapping[str, Any]) -> None:
 
 def read_step(path: Path) -> dict[str, Any]:
     """What a step's file says of itself. Raises MetaINRError or one of DAMAGE."""
-    metadata = read_metadata(path)
+    metadata = read_metadata(path, linked=False)
     if metadata["kind"] != "step":
         raise ArchiveError(f"{path} is a {metadata['kind']!r} file, not a step")
     check_version(path, metadata)

@@ -1,7 +1,7 @@
 """Networks as safetensors.
 
 Nothing read here can run code, and nothing is allocated before the file's own header, its size
-and the expected shapes agree.
+and the expected shapes agree (``tensor_file``).
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from .bounded_json import parse_json
 from .config import SirenConfig
-from .errors import MetaINRError
+from .errors import DAMAGE, MetaINRError
 from .hashing import fingerprint
 from .siren import Siren, layer_sizes
+from .tensor_file import TensorFile, damaged, read_texts
 from .writing import write_atomically
 
 _KEY, _PACKED = "metainr", "packed"
-_MOST_METADATA = 1 << 26
+_MOST_METADATA = 1 << 25
 # What descriptions have in common, for zlib. A part of format 3: it must never change.
 _COMMON = (
     b'{"array":"","components":1,"value_range":{"low":[-1.0],"high":[1.0]},"config":{"siren":'
@@ -68,8 +70,11 @@ def _packed(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Kind and version in plain text, the rest compressed: a coded step has 2 kB of weights."""
     plain = {name: metadata[name] for name in ("kind", "version") if name in metadata}
     rest = {name: value for name, value in metadata.items() if name not in plain}
+    text = json.dumps(rest, separators=(",", ":")).encode()
+    if len(text) > _MOST_METADATA:
+        raise MetaINRError(f"{len(text)} bytes of metadata; {_MOST_METADATA} can be read again")
     stream = zlib.compressobj(9, zdict=_COMMON)
-    data = stream.compress(json.dumps(rest, separators=(",", ":")).encode()) + stream.flush()
+    data = stream.compress(text) + stream.flush()
     return {**plain, _PACKED: base64.b85encode(data).decode()}
 
 
@@ -81,7 +86,7 @@ def _unpacked(metadata: dict[str, Any]) -> dict[str, Any]:
     data = stream.decompress(base64.b85decode(metadata.pop(_PACKED)), _MOST_METADATA)
     if not stream.eof:
         raise ValueError(f"its metadata is larger than {_MOST_METADATA} bytes")
-    rest = json.loads(data)
+    rest = parse_json(data)
     if not isinstance(rest, dict):
         raise ValueError("its metadata is no JSON object")
     return {**metadata, **rest}
@@ -96,62 +101,45 @@ def siren_tensors(siren: Siren, prefix: str = "") -> dict[str, torch.Tensor]:
     return result
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
-    """The metadata that ``save_tensors`` stored. Raises MetaINRError."""
+def read_metadata(path: Path, *, linked: bool = True) -> dict[str, Any]:
+    """The metadata that ``save_tensors`` stored. Raises MetaINRError.
+
+    ``linked``: see ``TensorFile``.
+    """
+    return metadata_of(path, read_texts(path, linked=linked))
+
+
+def metadata_of(path: Path, texts: Mapping[str, str]) -> dict[str, Any]:
+    """The same from a file's texts (``TensorFile.metadata``). Raises MetaINRError."""
+    if _KEY not in texts:
+        raise MetaINRError(f"{path} was not written by Meta-INR: it has no metadata")
     try:
-        path.open("rb").close()  # safetensors takes every problem for a missing file
-        with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {})[_KEY])
+        metadata = parse_json(texts[_KEY].encode())
         if isinstance(metadata, dict):
             metadata = _unpacked(metadata)
-    except KeyError as error:
-        raise MetaINRError(f"{path} was not written by Meta-INR: it has no metadata") from error
-    except FileNotFoundError as error:
-        raise MetaINRError(f"{path} does not exist") from error
-    except OSError as error:
-        raise MetaINRError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (SafetensorError, ValueError, RecursionError, TypeError, zlib.error) as error:
-        raise MetaINRError(f"{path} is damaged or no safetensors file: {error}") from error
+    except (*DAMAGE, zlib.error) as error:
+        raise damaged(path, error) from error
     if not isinstance(metadata, dict):
         raise MetaINRError(f"{path} is damaged: its metadata is no JSON object")
     return metadata
 
 
-def load_bytes(path: Path, name: str) -> bytes:
-    """A tensor of bytes from a file. Raises MetaINRError."""
-    try:
-        with safe_open(path, framework="np") as file:
-            if name not in set(file.keys()):
-                raise MetaINRError(f"{path}: tensor {name} is missing")
-            part = file.get_slice(name)
-            if part.get_dtype() != "U8":
-                raise MetaINRError(f"{path}: tensor {name} is {part.get_dtype()}, not U8")
-            return bytes(file.get_tensor(name).tobytes())
-    except OSError as error:
-        raise MetaINRError(f"{path} cannot be read: {error.strerror or error}") from error
-    except SafetensorError as error:
-        raise MetaINRError(f"{path} is damaged or no safetensors file: {error}") from error
-
-
 def checksum(tensors: Mapping[str, torch.Tensor]) -> str:
     """Of what a file holds besides its metadata: 8 hexadecimal digits."""
-    parts = [(name, tensors[name].detach().cpu().numpy()) for name in sorted(tensors)]
-    return fingerprint(*itertools.chain(*parts))[:8]
+    return _of_arrays({name: t.detach().cpu().numpy() for name, t in tensors.items()})
 
 
-def file_checksum(path: Path) -> str:
-    """``checksum`` of the tensors in a file. Raises MetaINRError, TypeError."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return checksum({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except OSError as error:
-        raise MetaINRError(f"{path} cannot be read: {error.strerror or error}") from error
-    except SafetensorError as error:
-        raise MetaINRError(f"{path} is damaged or no safetensors file: {error}") from error
+def _of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
+    return fingerprint(*itertools.chain(*sorted(arrays.items())))[:8]
+
+
+def file_checksum(file: TensorFile) -> str:
+    """``checksum`` of the tensors in a file. Raises MetaINRError."""
+    return _of_arrays({name: file.any_tensor(name) for name in file.names})
 
 
 def load_siren(
-    path: Path,
+    file: TensorFile,
     config: SirenConfig,
     components: int,
     networks: int,
@@ -160,27 +148,12 @@ def load_siren(
 ) -> Siren:
     """The networks in a file, as float32, after checking every shape. Raises MetaINRError.
 
-    ``dtype``: of the file's tensors, F32 or F16.
+    ``dtype``: of the file's tensors, F32 or F16. float32 networks are views of the file.
     """
     weights: list[torch.Tensor] = []
     biases: list[torch.Tensor] = []
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = set(file.keys())
-            for layer, (inputs, outputs) in enumerate(layer_sizes(config, components)):
-                for kind, rows, target in (("weight", inputs, weights), ("bias", 1, biases)):
-                    name, shape = f"{prefix}{kind}_{layer}", [networks, rows, outputs]
-                    if name not in names:
-                        raise MetaINRError(f"{path}: tensor {name} is missing")
-                    part = file.get_slice(name)
-                    if part.get_shape() != shape or part.get_dtype() != dtype:
-                        raise MetaINRError(
-                            f"{path}: tensor {name} is {part.get_dtype()} {part.get_shape()};"
-                            f" the network needs {dtype} {shape}"
-                        )
-                    target.append(file.get_tensor(name).float())
-    except OSError as error:
-        raise MetaINRError(f"{path} cannot be read: {error.strerror or error}") from error
-    except SafetensorError as error:
-        raise MetaINRError(f"{path} is damaged or no safetensors file: {error}") from error
+    for layer, (inputs, outputs) in enumerate(layer_sizes(config, components)):
+        for kind, rows, target in (("weight", inputs, weights), ("bias", 1, biases)):
+            name, shape = f"{prefix}{kind}_{layer}", [networks, rows, outputs]
+            target.append(torch.from_numpy(file.tensor(name, dtype, shape)).float())
     return Siren(weights, biases, config.omega_0)

@@ -35,6 +35,11 @@ class BricksAlong:
     local: np.ndarray
     share: np.ndarray
 
+    def part(self, bricks: np.ndarray) -> BricksAlong:
+        """Of some of the bricks, by their places."""
+        arrays = self.first, self.count, self.turn, self.local, self.share
+        return BricksAlong(self.positions, *(a[bricks] for a in arrays))
+
 
 class _Axis(ctypes.Structure):
     _fields_ = (

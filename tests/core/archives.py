@@ -13,6 +13,7 @@ from metainr_core.grid import Grid
 from metainr_core.records import Header, StepRecord
 from metainr_core.series import Range
 from metainr_core.siren import initialize
+from metainr_core.tensor_file import TensorFile
 
 HEADER = Header("speed", 1, Grid((6, 5, 4)), SirenConfig(4, 0), Range((-1.0,), (2.0,)))
 INFO: dict[str, Any] = {
@@ -41,6 +42,11 @@ def record(step: int, **changes: Any) -> StepRecord:
 
 def networks(seed: int, header: Header = HEADER) -> Any:
     return initialize(header.siren, 1, 1, torch.Generator().manual_seed(seed))
+
+
+def bytes_in(path: Path, name: str) -> bytes:
+    """A tensor of bytes in a file."""
+    return TensorFile.read(path).tensor(name, "U8").tobytes()
 
 
 def strict_json(path: Path) -> dict[str, Any]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from metainr_core import step_files, weights
+from metainr_core import step_files
 from metainr_core.archive import Archive
 from metainr_core.errors import ArchiveError, MetaINRError
 from metainr_core.prior import Prior
 from metainr_core.rounding import Rounding
 from metainr_core.siren import Siren
-from metainr_core.storage import load_bytes
+from metainr_core.tensor_file import TensorFile
 from tests.core.archives import HEADER, INFO, networks, record
 
 STEPS, KEY_INTERVAL = 8, 4
@@ -76,11 +77,14 @@ def spy_on_files(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Steps whose weights are read, as they are."""
     seen: list[int] = []
 
-    def spy(path: Path, name: str) -> bytes:
-        seen.append(int(path.stem[-6:]))
-        return load_bytes(path, name)
+    tensor = TensorFile.tensor
 
-    monkeypatch.setattr(weights, "load_bytes", spy)
+    def spy(file: TensorFile, name: str, *arguments: Any) -> np.ndarray:
+        if name == "code":
+            seen.append(int(file.path.stem[-6:]))
+        return tensor(file, name, *arguments)
+
+    monkeypatch.setattr(TensorFile, "tensor", spy)
     return seen
 
 

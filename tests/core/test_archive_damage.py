@@ -73,7 +73,7 @@ def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
     path.unlink()
     path.mkdir()
-    with pytest.raises(ArchiveError, match="cannot be read: Is a directory"):
+    with pytest.raises(ArchiveError, match="cannot be read: it is no file, but a folder"):
         Archive.open(path)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from metainr_core.archive import Archive
 from metainr_core.prior import Prior
-from metainr_core.records import with_file
+from metainr_core.records import with_data
 from metainr_core.rounding import Rounding
 from metainr_core.storage import read_metadata, save_tensors, siren_tensors
 from metainr_core.weights import digest
@@ -46,7 +46,7 @@ def old(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
         metadata["digest"] = digest(metadata, networks(step))
         file = tmp_path / "old" / f"step_{step:06d}.safetensors"
         old_file(file, siren_tensors(networks(step)), metadata)
-        figures = with_file(record(step), file, HEADER)
+        figures = with_data(record(step), file.read_bytes(), HEADER)
         own = {"bytes": figures.bytes, "ratio": figures.ratio, "sha256": figures.sha256}
         rows.append({**row, **own})
     index = {"format": "minr", "version": version, **HEADER.to_json(), "info": INFO, "steps": rows}

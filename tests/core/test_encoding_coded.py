@@ -16,7 +16,7 @@ from metainr_core.encoding import encode
 from metainr_core.errors import Cancelled, MetaINRWarning, SettingsError
 from metainr_core.prior import Prior
 from metainr_core.series import ArraySeries
-from metainr_core.storage import load_bytes
+from tests.core.archives import bytes_in
 
 Maker = Callable[..., ArraySeries]
 INITS = ["random", "meta", "previous"]
@@ -27,7 +27,7 @@ def same(first: Archive, second: Archive) -> bool:
     assert first.steps == second.steps
     return all(
         torch.equal(first.load_step(s).flat(), second.load_step(s).flat())
-        and load_bytes(first.step_path(s), "code") == load_bytes(second.step_path(s), "code")
+        and bytes_in(first.step_path(s), "code") == bytes_in(second.step_path(s), "code")
         for s in first.steps
     )
 

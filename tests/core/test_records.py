@@ -14,7 +14,7 @@ from metainr_core.config import SirenConfig
 from metainr_core.errors import DAMAGE, MetaINRError
 from metainr_core.grid import Grid
 from metainr_core.hashing import file_sha256
-from metainr_core.records import Header, StepRecord, of_one_fit, over_range, step_names, with_file
+from metainr_core.records import Header, StepRecord, of_one_fit, over_range, step_names, with_data
 from metainr_core.series import Range
 from tests.core.archives import record
 
@@ -76,7 +76,7 @@ def test_the_series_range_decides_the_other_psnr() -> None:
 def test_a_record_takes_the_figures_of_its_file(tmp_path: Path) -> None:
     path = tmp_path / "step"
     path.write_bytes(b"x" * 96)
-    row = with_file(RECORD, path, HEADER)
+    row = with_data(RECORD, path.read_bytes(), HEADER)
     assert (row.bytes, row.ratio, row.sha256) == (96, 10.0, file_sha256(path))
     assert of_one_fit(row, RECORD)
     assert not of_one_fit(row, dataclasses.replace(RECORD, seconds=1.6))

@@ -22,7 +22,7 @@ from metainr_core.metrics import Errors
 from metainr_core.prior import Prior
 from metainr_core.series import ArraySeries
 from metainr_core.step_encoder import StepEncoder
-from metainr_core.storage import load_bytes
+from tests.core.archives import bytes_in
 
 Maker = Callable[..., ArraySeries]
 
@@ -343,7 +343,7 @@ def test_modulation_takes_fewer_bytes(
         config = dataclasses.replace(quick, init="meta", adapt=adapt)
         path = tmp_path / f"{adapt}.minr"
         archive = encode(make_series(steps=1), path, config=config, prior=prior)
-        sizes.append(len(load_bytes(archive.step_path(0), "code")))
+        sizes.append(len(bytes_in(archive.step_path(0), "code")))
     assert sizes[1] < 0.7 * sizes[0]
 
 

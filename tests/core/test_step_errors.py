@@ -23,8 +23,8 @@ from metainr_core.hashing import file_sha256
 from metainr_core.metrics import Errors, psnr
 from metainr_core.prior import Prior
 from metainr_core.series import ArraySeries, Range
-from metainr_core.storage import load_bytes, read_metadata, save_tensors
-from tests.core.archives import strict_json
+from metainr_core.storage import read_metadata, save_tensors
+from tests.core.archives import bytes_in, strict_json
 
 Maker = Callable[..., ArraySeries]
 BOUND = 0.01
@@ -234,7 +234,7 @@ def test_a_chain_with_a_bound_has_networks_as_small_as_one_without(
     for bound in (0.0, BOUND):
         config = dataclasses.replace(quick, init="previous", max_error=bound)
         archive = encode(make_series(), tmp_path / f"{bound}.minr", config=config)
-        codes.append(sum(len(load_bytes(archive.step_path(s), "code")) for s in range(4)))
+        codes.append(sum(len(bytes_in(archive.step_path(s), "code")) for s in range(4)))
     assert codes[1] <= 1.1 * codes[0]
 
 

@@ -15,6 +15,7 @@ from metainr_core.hashing import fingerprint
 from metainr_core.rounding import Rounding, choose_codes
 from metainr_core.siren import Siren, initialize, zeros
 from metainr_core.storage import save_tensors
+from metainr_core.tensor_file import TensorFile
 from metainr_core.weights import as_stored, digest, pack, unpack
 
 CONFIG = SirenConfig(16, 2, 10.0)
@@ -32,7 +33,7 @@ def rounded(siren: Siren, reference: Siren | None = None) -> tuple[Siren, Tensor
 
 
 def read(path: Path, weights: str, reference: Siren | None = None) -> Siren:
-    return unpack(path, weights, CONFIG, 2, 3, reference)
+    return unpack(TensorFile.read(path), weights, CONFIG, 2, 3, reference)
 
 
 def save(
@@ -121,7 +122,7 @@ def test_another_number_of_networks_is_refused(tmp_path: Path, networks_wanted: 
     siren, codes = rounded(networks())
     save(path, siren, "coded", None, codes)
     with pytest.raises(ArchiveError, match=r"a\.safetensors: coded weights are damaged"):
-        unpack(path, "coded", CONFIG, 2, networks_wanted)
+        unpack(TensorFile.read(path), "coded", CONFIG, 2, networks_wanted)
 
 
 @pytest.mark.parametrize("data", [b"", b"\0", b"\0" * 100, b"\xff" * 100])

@@ -138,7 +138,7 @@ def test_a_directory(lab: Any, tmp_path: Path) -> None:
     reader, messages = open_archive(lab, path)
     update(reader)
     (message,) = messages
-    assert f"{path} cannot be read: Is a directory" in message
+    assert f"{path} cannot be read: it is no file, but a folder" in message
 
 
 def test_one_archive_twice(lab: Any, path: Path) -> None:
