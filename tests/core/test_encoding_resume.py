@@ -12,11 +12,9 @@ import numpy as np
 import pytest
 
 from metainr_core.archive import Archive
-from metainr_core.config import EncodeConfig, PretrainConfig, SirenConfig
+from metainr_core.config import EncodeConfig, PretrainConfig
 from metainr_core.encoding import encode
 from metainr_core.errors import ArchiveError, Cancelled, MetaINRWarning
-from metainr_core.grid import Grid
-from metainr_core.metrics import Errors
 from metainr_core.pretraining import pretrain
 from metainr_core.prior import Prior
 from metainr_core.series import ArraySeries
@@ -231,73 +229,3 @@ def test_an_index_older_than_its_steps_is_not_believed(
     with pytest.warns(MetaINRWarning, match=REPLACING_ALL):
         again = encode(make_series(), path, config=quick)
     assert digests(again) == before
-
-
-# Refused or replaced
-
-
-def test_another_network_is_refused_unless_overwritten(
-    tmp_path: Path, make_series: Maker, quick: EncodeConfig
-) -> None:
-    path = tmp_path / "run.minr"
-    before = digests(encode(make_series(), path, config=quick))
-    other = dataclasses.replace(quick, siren=SirenConfig(8, 1, 10.0))
-    with pytest.raises(ArchiveError, match=r"holds networks of width .*--overwrite"):
-        encode(make_series(), path, config=other)
-    assert digests(Archive.open(path)) == before
-    after = encode(make_series(), path, config=other, overwrite=True)
-    assert after.header.siren.width == 8
-    assert not set(digests(after)) & set(before)
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"phase": 0.3},
-        {"times": [0.0, 1.0, 2.0, 4.0]},
-        {"steps": 3},
-        {"array": "pressure"},
-        {"components": 2},
-        {"grid": Grid((12, 10, 8), spacing=(2.0, 1.0, 1.0))},
-        {"dims": (12, 10, 9)},
-    ],
-)
-def test_another_series_is_refused_and_nothing_is_lost(
-    tmp_path: Path, make_series: Maker, quick: EncodeConfig, other: dict[str, Any]
-) -> None:
-    path = tmp_path / "run.minr"
-    encode(make_series(), path, config=quick)
-    before = snapshot(path)
-    with pytest.raises(ArchiveError, match=r"holds another series.*--overwrite") as error:
-        encode(make_series(**other), path, config=quick)
-    assert "\n" not in str(error.value)
-    assert snapshot(path) == before
-    replaced = encode(make_series(**other), path, config=quick, overwrite=True)
-    assert len(replaced.steps) == len(make_series(**other))
-
-
-def test_overwriting_leaves_no_step_of_the_old_series(
-    tmp_path: Path, make_series: Maker, quick: EncodeConfig, prior: Prior
-) -> None:
-    """With one prior the headers of two series are equal, and so their steps look alike."""
-    path = tmp_path / "run.minr"
-    meta = dataclasses.replace(quick, init="meta")
-    encode(make_series(), path, config=meta, prior=prior)
-    other = make_series(phase=0.05)
-    encode(other, path, config=meta, prior=prior, overwrite=True, steps=[0])
-    assert Archive.open(path).steps == [0]
-    encode(other, path, config=meta, prior=prior)
-    for row in Archive.open(path).records:
-        errors = Errors.between(other.read(row.step), Archive.open(path).decode(row.step))
-        assert row.max_error == pytest.approx(errors.largest)
-
-
-@pytest.mark.parametrize("content", [b"", b"{}", b"precious notes"])
-def test_a_file_that_is_no_archive_is_not_replaced(
-    tmp_path: Path, make_series: Maker, quick: EncodeConfig, content: bytes
-) -> None:
-    path = tmp_path / "run.minr"
-    path.write_bytes(content)
-    with pytest.raises(ArchiveError):
-        encode(make_series(), path, config=quick)
-    assert path.read_bytes() == content

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from metainr_core import replacing as module
 from metainr_core.archive import Archive
 from metainr_core.config import EncodeConfig, SirenConfig
 from metainr_core.encoding import encode
@@ -88,3 +91,69 @@ def test_a_folder_of_that_name(tmp_path: Path) -> None:
     (tmp_path / "run.minr").mkdir()
     with pytest.raises(ArchiveError, match="Is a directory"), replacing(tmp_path / "run.minr"):
         raise AssertionError("too late")
+
+
+def halfway(path: Path, new: Path, moves: int, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Stops where a killed process would after so many moves of files; whether it did."""
+    move, finish, made = shutil.move, module._finish, False
+
+    def move_some(source: Path, target: Path) -> None:
+        nonlocal moves
+        if moves == 0:
+            raise KeyboardInterrupt
+        moves -= 1
+        move(source, target)
+
+    def finish_if_alive(path: Path) -> None:
+        if moves or not made:
+            finish(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "move", move_some)
+        patch.setattr(module, "_finish", finish_if_alive)
+        with suppress(KeyboardInterrupt), replacing(path) as temporary:
+            shutil.copytree(new.parent, temporary.parent, dirs_exist_ok=True)
+            made = True
+    return (path.parent / ".run.minr.replacing").exists()
+
+
+@pytest.mark.parametrize("again", ["open", "replace", "encode"])
+def test_what_was_moved_halfway_is_brought_to_its_end(
+    tmp_path: Path, make_series: Maker, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    old, new = (tmp_path / name / "run.minr" for name in ("old", "new"))
+    encode(make_series(3), old, config=CONFIG)
+    encode(make_series(2), new, config=CONFIG)
+    wholes = {len(Archive.open(p).steps): files(p.parent) for p in (old, new)}
+    (old.with_suffix("") / "notes.txt").write_text("mine")
+    seen = []
+    for moves in range(100):
+        path = tmp_path / str(moves) / "run.minr"
+        shutil.copytree(old.parent, path.parent)
+        if not halfway(path, new, moves, monkeypatch):
+            break
+        if again == "replace":
+            with pytest.raises(Cancelled), replacing(path):
+                raise Cancelled("enough")
+        elif again == "encode":
+            with suppress(ArchiveError):  # where it is the other series' by now
+                encode(make_series(3), path, config=CONFIG)
+        seen.append(len(Archive.open(path).steps))
+        assert sorted(os.listdir(path.parent)) == ["run", "run.minr"]
+        found = files(path.parent)
+        assert found.pop("run/notes.txt") == b"mine"
+        assert found == wholes[seen[-1]]
+    assert seen == [3, 3, 3, 3, 2, 2, 2]
+
+
+def test_readers_leave_one_that_is_alive_alone(tmp_path: Path, make_series: Maker) -> None:
+    path = tmp_path / "run.minr"
+    encode(make_series(3), path, config=CONFIG)
+    with replacing(path) as new:
+        encode(make_series(2), new, config=CONFIG)
+        (new.parent / "old").mkdir()  # halfway
+        with pytest.raises(ArchiveError, match="being written by another process"):
+            Archive.open(path)
+        (new.parent / "old").rmdir()
+        assert Archive.open(path).steps == [0, 1, 2]
+    assert Archive.open(path).steps == [0, 1]

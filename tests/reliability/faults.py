@@ -143,14 +143,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--calls", nargs="*", choices=FAULTS, default=list(FAULTS))
     parser.add_argument("--disk", action="store_true", help="full disks instead of calls")
-    parser.add_argument("--only", help="work whose name has this in it")
+    parser.add_argument("--only", nargs="*", default=[""], help="work with this in its name")
     parser.add_argument("--folder", help="for the files (the system's for temporary ones)")
     options = parser.parse_args()
     if not options.disk and "METAINR_FAULTS" not in os.environ:
         return with_library()
     children.warm_up()
     jobs = make_jobs(flow(10, 3), flow(10, 3, 1.0), epochs=2, rounds=4)
-    chosen = [j for j in jobs if "metainr" not in j.name and (options.only or "") in j.name]
+    jobs = [job for job in jobs if any(name in job.name for name in options.only)]
+    # A process of its own starts without the fault.
+    chosen = [job for job in jobs if not job.name.startswith("metainr")]
     rows = []
     with tempfile.TemporaryDirectory(prefix="metainr-faults-", dir=options.folder) as name:
         for number, job in enumerate(chosen):

@@ -39,8 +39,7 @@ def main() -> int:
     children.warm_up()
     series, other = read_series(options)
     jobs = make_jobs(series, other, options.epochs, options.rounds)
-    if options.only:
-        jobs = [job for job in jobs if options.only in job.name]
+    jobs = [job for job in jobs if any(name in job.name for name in options.only)]
     with tempfile.TemporaryDirectory(prefix="metainr-kill-", dir=options.folder) as name:
         trials = [Uninterrupted(job, Path(name, str(i))) for i, job in enumerate(jobs)]
         for trial in range(options.trials):
@@ -69,7 +68,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--only", help="work whose name has this in it")
+    parser.add_argument("--only", nargs="*", default=[""], help="work with this in its name")
     parser.add_argument("--folder", help="for the files (the system's for temporary ones)")
     return parser.parse_args()
 
