@@ -236,17 +236,23 @@ def write_image(image: Any, path: Path) -> None:
 
     ``path`` holds all of it or what it held before. Raises ArchiveError.
     """
+    with replacement(path) as temporary:
+        if problem := _write(image, temporary):
+            raise OSError(problem)
+
+
+def _write(image: Any, path: Path) -> str:
+    """What was wrong. The writer ends here, as after an error it holds on to the file's room."""
     writer = vtk("vtkIOXML").vtkXMLImageDataWriter()
     writer.SetDataModeToBinary()
     writer.SetInputData(image)
-    # VTK itself writes the file, block by block: the whole text would not fit into memory.
-    with replacement(path) as temporary, _problems(writer) as problems:
-        writer.SetFileName(str(temporary))
+    writer.SetFileName(str(path))
+    with _problems(writer) as problems:
+        # VTK itself writes the file, block by block: the whole text would not fit into memory.
         writer.Write()
-        if code := writer.GetErrorCode():
-            problems.insert(0, vtk("vtkCommonMisc").vtkErrorCode.GetStringFromErrorCode(code))
-        if problems:
-            raise OSError(problems[0])
+    if code := writer.GetErrorCode():
+        return str(vtk("vtkCommonMisc").vtkErrorCode.GetStringFromErrorCode(code))
+    return problems[0] if problems else ""
 
 
 def write_pvd(
