@@ -13,7 +13,7 @@ from .hashing import fingerprint
 from .members import member_of
 from .series import Progress, no_progress
 from .vti import make_image, read_mark, write_image, write_pvd
-from .writing import make_folder, remove_leftovers, remove_leftovers_of
+from .writing import make_folder, remove, remove_leftovers, remove_leftovers_of
 
 
 def export(
@@ -67,8 +67,7 @@ def export(
             if not goes_on:
                 # Only now, as values that do not fit into memory should leave no trace.
                 make_folder(folder)
-                for old in files.values():
-                    old.unlink(missing_ok=True)
+                remove(files.values())
                 write_pvd(output, [], [], mark)
                 goes_on = True
             write_image(image, file)

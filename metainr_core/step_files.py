@@ -22,7 +22,7 @@ from .siren import Siren, zeros
 from .storage import checksum, file_checksum, metadata_of, read_metadata, tensor_bytes
 from .tensor_file import TensorFile, read_whole, refuse_link
 from .weights import as_bytes_tensor, check_size, digest, pack, unpack
-from .writing import write_atomically
+from .writing import remove, write_atomically
 
 FORMAT_VERSION = 3
 _REFERENCE_NAMES = {"none": "numbers", "prior": "prior", "previous": "step before"}
@@ -89,13 +89,7 @@ class StepFiles:
 
     def clear(self) -> None:
         """Removes all steps, then the prior; what is left can be decoded at any time."""
-        try:
-            for path in [*reversed(self.found().values()), self.prior_path]:
-                path.unlink(missing_ok=True)
-        except OSError as error:
-            raise ArchiveError(
-                f"{path} cannot be removed: {error.strerror or error}; choose another file"
-            ) from error
+        remove([*reversed(self.found().values()), self.prior_path])
 
     def write(
         self,

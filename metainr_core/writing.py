@@ -8,7 +8,7 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -75,6 +75,18 @@ def remove_leftovers(folder: Path, *names: str) -> None:
 def remove_leftovers_of(path: Path) -> None:
     """``remove_leftovers`` for one file."""
     remove_leftovers(path.parent, glob.escape(path.name))
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Removes files, in that order, as far as they are there. Raises ArchiveError."""
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ArchiveError(
+                f"{path} cannot be removed: {error.strerror or error}; choose another name for"
+                " what is to be written"
+            ) from error
 
 
 def _new_file(path: Path) -> tuple[int, Path]:

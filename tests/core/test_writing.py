@@ -17,6 +17,7 @@ from metainr_core.errors import ArchiveError
 from metainr_core.writing import (
     check_writable,
     make_folder,
+    remove,
     remove_leftovers,
     remove_leftovers_of,
     replacement,
@@ -134,3 +135,11 @@ def test_a_new_file_that_was_taken_for_a_leftover_is_made_again(
     monkeypatch.setattr(os, "open", remove_at_first)
     write_atomically(path, b"data")
     assert path.read_bytes() == b"data"
+
+
+def test_what_cannot_be_removed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ArchiveError, match=r"folder cannot be removed: Is a directory; choose"):
+        remove([tmp_path / "file", tmp_path / "absent", tmp_path / "folder"])
+    assert not (tmp_path / "file").exists()
