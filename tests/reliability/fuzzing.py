@@ -1,0 +1,163 @@
+"""What every fuzzing campaign does with one input: bounds, effects on the disk, figures.
+
+Inputs go to a reader in a child process; a crash of it loses none, for the last input is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from metainr_core.errors import MetaINRError
+
+SECONDS = 2.0
+MEMORY = 200_000_000
+_CHANGES = (
+    "os.mkdir",
+    "os.remove",
+    "os.rename",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "os.rmdir",
+)
+_FOREIGN = (
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.fork",
+    "socket.connect",
+    "ctypes.dlopen",
+)
+
+
+@dataclass
+class Tally:
+    """Figures of one reader: numbers of inputs, the slowest in seconds, bytes beyond the start."""
+
+    reader: str
+    inputs: int = 0
+    read: int = 0
+    refused: int = 0
+    slowest: float = 0.0
+    memory: int = 0
+    findings: list[str] = field(default_factory=list)
+
+    def row(self) -> str:
+        return (
+            f"| {self.reader} | {self.inputs:,} | {self.read:,} | {self.refused:,} |"
+            f" {self.slowest:.2f} s | {self.memory / 1e6:.0f} MB | {len(self.findings)} |"
+        )
+
+
+class Watch:
+    """Notes what a reader opens for writing, changes, starts, or opens outside ``inside``."""
+
+    def __init__(self) -> None:
+        self.inside: str | None = None
+        self._on = False
+        self.seen: list[str] = []
+        sys.addaudithook(self._hook)
+
+    def __enter__(self) -> Watch:
+        self.seen, self._on = [], True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._on = False
+
+    def _hook(self, event: str, arguments: tuple[object, ...]) -> None:
+        if not self._on:
+            return
+        if event in _CHANGES or event in _FOREIGN:
+            self.seen.append(f"{event} {arguments!r}")
+        if event != "open":
+            return
+        path, flags = arguments[0], arguments[2]
+        if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            self.seen.append(f"opened for writing: {path!r}")
+        elif self.inside and isinstance(path, (str, os.PathLike)):
+            self._check_inside(str(path))
+
+    def _check_inside(self, path: str) -> None:
+        allowed = (str(self.inside), "/proc/", sys.prefix, "/usr/")
+        if not os.path.abspath(path).startswith(allowed):
+            self.seen.append(f"opened outside: {path!r}")
+
+
+class Campaign:
+    """Feeds inputs to ``reads``, which gets the bytes, and says how many bytes it was given."""
+
+    def __init__(self, reader: str, reads: Callable[[bytes], int], folder: Path, watch: Watch):
+        self.tally = Tally(reader)
+        self._reads, self._folder, self._watch = reads, folder, watch
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, data: bytes) -> None:
+        tally = self.tally
+        (self._folder / "last").write_bytes(data)  # what is left when the process is not
+        before = _peak_memory(reset=True)
+        start, problem, size = time.perf_counter(), "", len(data)
+        try:
+            with self._watch as watch:
+                size = self._reads(data)
+            tally.read += 1
+        except MetaINRError as error:
+            tally.refused += 1
+            if not str(error).isprintable():
+                problem = "a message of several lines"
+        except BaseException:
+            problem = traceback.format_exc()
+        seconds = time.perf_counter() - start
+        memory = max(_peak_memory() - before, 0)
+        tally.inputs += 1
+        tally.slowest = max(tally.slowest, seconds)
+        tally.memory = max(tally.memory, memory)
+        if seconds > SECONDS:
+            problem = problem or f"{seconds:.1f} seconds"
+        if memory > 4 * size + MEMORY:
+            problem = problem or f"{memory} bytes of memory for a file of {size}"
+        if watch.seen:
+            problem = problem or "; ".join(watch.seen)
+        if problem:
+            self._keep(data, problem)
+
+    def _keep(self, data: bytes, problem: str) -> None:
+        kind = problem.strip().splitlines()[-1]
+        place = traceback_place(problem)
+        key = hashlib.sha256(f"{kind[:60]}{place}".encode()).hexdigest()[:12]
+        name = f"{self.tally.reader}-{key}"
+        if not (self._folder / name).exists():
+            (self._folder / name).write_bytes(data)
+            (self._folder / f"{name}.txt").write_text(problem)
+            self.tally.findings.append(f"{name}: {kind[:200]}")
+            print(f"FOUND {name}: {kind[:200]} {place}", flush=True)
+
+    def save(self) -> None:
+        path = self._folder / f"{self.tally.reader}.json"
+        path.write_text(json.dumps(asdict(self.tally), indent=1))
+
+
+def traceback_place(problem: str) -> str:
+    """The last line of this package in a traceback."""
+    lines = [line.strip() for line in problem.splitlines() if "metainr_core" in line]
+    return lines[-1] if lines else ""
+
+
+def _peak_memory(reset: bool = False) -> int:
+    """The most bytes of memory that this process has had, since the last reset."""
+    if reset:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    with open("/proc/self/status") as status:
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
