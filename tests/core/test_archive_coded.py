@@ -245,15 +245,14 @@ def test_changed_bits_of_coded_steps_are_noticed(chain: Archive) -> None:
         path.write_bytes(bytes(bad))
         with pytest.raises(ArchiveError):
             Archive.open(chain.path).decode(5)
-    # Without an index to compare with, the step's own digest tells.
-    for place in range(len(good) - 40, len(good), 3):
+    # Without an index to compare with, the step's own checksum tells: also of the last bits, which
+    # the coder does not read.
+    for place in range(len(good) - 12, len(good)):
         chain.path.unlink(missing_ok=True)
         bad = bytearray(good)
         bad[place] ^= 1
         path.write_bytes(bytes(bad))
-        opened = Archive.open(chain.path)
-        if 5 in opened.steps:  # bits after the last number say nothing
-            assert torch.equal(opened.load_step(5).flat(), expected()[5])
+        assert 5 not in Archive.open(chain.path).steps
 
 
 def test_the_index_has_a_line_per_step(chain: Archive) -> None:
