@@ -16,7 +16,10 @@ from .errors import Cancelled, MetaINRError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit code: 0, 2 for bad input, 130 when interrupted."""
+    """Runs one command; returns its exit code: 0, 2 for bad input, 130 when interrupted.
+
+    ``verify`` has 1 for an archive that is not what it says.
+    """
     before = signal.signal(signal.SIGINT, _stop)
     try:
         return _run(list(sys.argv[1:] if arguments is None else arguments))
@@ -82,7 +85,7 @@ def _run(arguments: list[str]) -> int:
         first = (str(error) or "of this machine").splitlines()[0]
         print(f"metainr: error: not enough memory: {first}", file=sys.stderr)
         return 2
-    return 0
+    return 0 if report.get("ok", True) else 1
 
 
 def _show_warning(message: Warning | str, *_: Any) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import __version__, commands_compare, commands_project
+from . import __version__, commands_compare, commands_project, commands_verify
 from .errors import SettingsError
 from .flags import (
     add_network_flags,
@@ -106,6 +106,10 @@ def make_parser() -> argparse.ArgumentParser:
     made = command("project", commands_project.run, commands_project.DESCRIPTION)
     made.set_defaults(table=commands_project.rows_of)
     commands_project.add_flags(made)
+
+    made = command("verify", commands_verify.run, commands_verify.DESCRIPTION)
+    made.set_defaults(table=commands_verify.rows_of)
+    commands_verify.add_flags(made)
 
     made = command("info", _info, "Say what an archive or a prior holds.")
     made.add_argument("file", metavar="RUN.minr|PRIOR.safetensors")
