@@ -14,15 +14,25 @@ from typing import Any
 
 import pytest
 
+from metainr_core import step_files
+from metainr_core.archive import Archive
 from metainr_core.errors import MetaINRError
+from metainr_core.step_encoder import StepEncoder
 from tests.reliability.jobs import Job, flow, leftovers, make_jobs, reset
 
 RELIABILITY = Path(__file__).parents[1] / "reliability"
-JOBS = {job.name: job for job in make_jobs(flow(8, 3), flow(8, 3, 1.0), epochs=1, rounds=3)}
+JOBS = {job.name: job for job in make_jobs(flow(8, 2), flow(8, 2, 1.0), epochs=1, rounds=3)}
 
 
 def test_twelve_kills() -> None:
-    script = [sys.executable, RELIABILITY / "kill.py", "--trials", "12", "--seed", "5"]
+    script: list[str | Path] = [
+        sys.executable,
+        RELIABILITY / "kill.py",
+        "--trials",
+        "12",
+        "--seed",
+        "5",
+    ]
     small = ["--size", "16", "--steps", "4", "--epochs", "2", "--rounds", "8"]
     only = ["--only", "encode, previous", "encode --overwrite", "pretrain, fomaml", "save data"]
     done = subprocess.run([*script, *small, *only], capture_output=True, text=True)
@@ -117,3 +127,30 @@ def failing(function: str, n: int) -> Iterator[list[int]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, function, fail)
         yield calls
+
+
+def test_steps_that_were_fitted_together_are_the_same_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process may be killed when it has written one of them."""
+    monkeypatch.setattr(StepEncoder, "steps_at_once", lambda self: 2)
+    job, folder, expected = prepared(tmp_path, "encode, meta")
+    for n in range(1, 5):
+        reset(folder, tmp_path / "start")
+        with failing("replace", n):
+            assert outcome(job, folder)
+        goes_on(job, folder, expected)
+
+
+def test_a_disk_that_lies_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is recorded is what was to be written."""
+    job, folder, expected = prepared(tmp_path, "encode, random float16")
+    reset(folder, tmp_path / "start")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            step_files, "write_atomically", lambda path, data: path.write_bytes(data[:-9])
+        )
+        job.run(folder)
+    assert Archive.open(folder / "run.minr").damaged() == [0, 1]
+    job.run(folder)
+    assert job.result(folder) == expected
