@@ -7,7 +7,6 @@ import errno
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,47 +41,6 @@ def test_a_full_disk_loses_nothing(
     monkeypatch.undo()
     after = {p: p.read_bytes() for p in archive.path.parent.rglob("*") if p.is_file()}
     assert after == before
-
-
-@pytest.mark.parametrize("name", ["run", "run.pvd", "run.minr.txt", "run.MINR"])
-def test_the_name_ends_in_minr(tmp_path: Path, name: str) -> None:
-    for function in (Archive.open, Archive.exists):
-        with pytest.raises(ArchiveError, match=r"an archive's name ends in \.minr"):
-            function(tmp_path / name)
-    with pytest.raises(ArchiveError, match=r"ends in \.minr"):
-        Archive.create(tmp_path / name, HEADER, INFO)
-
-
-def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "run.minr"
-    with pytest.raises(ArchiveError, match="does not exist"):
-        Archive.open(path)
-    for text, message in [
-        ("", "is damaged"),
-        ("{", "is damaged"),
-        ("[]", "is no .minr archive"),
-        ("{}", "is no .minr archive"),
-        ('{"format": "minr"}', "is damaged"),
-        ('{"a": ' + "[" * 200_000, "is damaged"),
-        ("\xff\xfe", "is no .minr archive"),
-        ("<VTKFile/>", "is no .minr archive"),
-    ]:
-        path.write_bytes(text.encode("latin-1"))
-        with pytest.raises(ArchiveError, match=message) as error:
-            Archive.open(path)
-        assert "\n" not in str(error.value)
-    path.unlink()
-    path.mkdir()
-    with pytest.raises(ArchiveError, match="cannot be read: it is no file, but a folder"):
-        Archive.open(path)
-
-
-def test_a_newer_format_is_refused(archive: Archive) -> None:
-    index = strict_json(archive.path)
-    index["version"] = FORMAT_VERSION + 1
-    archive.path.write_text(json.dumps(index))
-    with pytest.raises(ArchiveError, match=r"format version 4; this Meta-INR reads up to 3"):
-        Archive.open(archive.path)
 
 
 def test_a_newer_step_is_not_guessed_at(archive: Archive) -> None:
