@@ -17,6 +17,8 @@ from .series import Series, check_grid, open_series
 
 # Of .vti files, what tells the steps of one run apart; in this order of preference.
 _TIME_COLUMNS = ("time", "timestep")
+# Each is opened, which takes time, whatever a small table says.
+_MOST_RUNS = 5000
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,10 @@ def open_ensemble(
     table = find_table(Path(path))
     runs: list[Run] = []
     lines: dict[str, int] = {}
-    for rows in _grouped(table, read_table(table)):
+    groups = _grouped(table, read_table(table))
+    if len(groups) > _MOST_RUNS:
+        raise SeriesError(f"{table} has more than {_MOST_RUNS} members; split it")
+    for rows in groups:
         line, times = rows[0].line, _times(table, rows)
         name, parameters = _identity(rows[0], bool(times))
         if name in lines:

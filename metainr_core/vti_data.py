@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from . import lz4
 from .memory import free_memory
 from .vti_header import Piece, StoredArray, VtiHeader
-from .vtk_modules import vtk
 
 # What deflate reaches at most. Of small files more is believed: it does no harm.
 _MOST_RATIO = 1032
@@ -146,41 +146,39 @@ def _decompressed(source: _Raw, header: VtiHeader, needed: int) -> np.ndarray:
     data = np.empty(needed, np.uint8)
     for number, size in enumerate(sizes):
         part = data[number * length :][: last if last and number == blocks - 1 else length]
-        block = decompress(source.read(int(size)), len(part))
-        if len(block) != len(part):
-            raise ValueError(f"a block has {len(block)} bytes; expected {len(part)}")
-        part[:] = np.frombuffer(block, np.uint8)
+        decompress(source.read(int(size)), part)
     return data
 
 
-def _zlib(data: bytes, length: int) -> bytes:
+def _zlib(data: bytes, target: np.ndarray) -> None:
+    _fill(target, data, zlib.decompressobj())
+
+
+def _lzma(data: bytes, target: np.ndarray) -> None:
+    _fill(target, data, lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_LZMA_MEMORY))
+
+
+def _fill(target: np.ndarray, data: bytes, decompressor: Any) -> None:
+    """In parts, for a block may be a whole volume, which should not be there twice."""
+    place = 0
     try:
-        return zlib.decompressobj().decompress(data, length + 1)
-    except zlib.error as error:
+        while place < len(target):
+            part = decompressor.decompress(data, min(_CHUNK, len(target) - place))
+            if not part:
+                raise ValueError(f"a block has {place} bytes; expected {len(target)}")
+            target[place : place + len(part)] = np.frombuffer(part, np.uint8)
+            place, data = place + len(part), getattr(decompressor, "unconsumed_tail", b"")
+        # Only at the end is the checksum looked at.
+        if not decompressor.eof and (decompressor.decompress(data, 1) or not decompressor.eof):
+            raise ValueError(f"a block has not ended after {len(target)} bytes")
+    except (EOFError, lzma.LZMAError, zlib.error) as error:
         raise ValueError(str(error)) from error
 
 
-def _lzma(data: bytes, length: int) -> bytes:
-    try:
-        decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_LZMA_MEMORY)
-        return decompressor.decompress(data, length + 1)
-    except lzma.LZMAError as error:
-        raise ValueError(str(error)) from error
-
-
-def _lz4(data: bytes, length: int) -> bytearray:
-    decompressor = vtk("vtkIOCore").vtkLZ4DataCompressor()
-    decompressor.AddObserver("ErrorEvent", lambda *_: None)  # instead of VTK's lines on stderr
-    result = bytearray(length)
-    if decompressor.Uncompress(data, len(data), result, length) != length:
-        raise ValueError("a block is no LZ4 data of its length")
-    return result
-
-
-_DECOMPRESSORS: dict[str, Callable[[bytes, int], bytes | bytearray]] = {
+_DECOMPRESSORS: dict[str, Callable[[bytes, np.ndarray], None]] = {
     "zlib": _zlib,
     "lzma": _lzma,
-    "lz4": _lz4,
+    "lz4": lz4.decompress,
 }
 
 

@@ -83,7 +83,7 @@ def outcome(path: Path, size: int | None = None) -> str:
     ``size``: bytes of the files, when ``path`` is not the only one.
     """
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()  # other tests may run at the same time
     try:
         read_all(path)
         message = ""
@@ -92,7 +92,7 @@ def outcome(path: Path, size: int | None = None) -> str:
     finally:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert peak < 4 * (path.stat().st_size if size is None else size) + 200_000_000
     assert message.isprintable()
     assert len(message) < 2500
