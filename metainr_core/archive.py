@@ -30,7 +30,9 @@ from .step_files import FORMAT_VERSION as FORMAT_VERSION
 from .step_files import StepFiles, read_step
 from .writing import make_folder, write_atomically
 
-_INDEX_INTERVAL = 2.0  # seconds between writes of the index while steps are added
+# Between writes of the index while steps are added: seconds, at least, and such a share of the time
+# as they take. Of thousands of steps each takes tenths of a second.
+_INDEX_INTERVAL, _INDEX_SHARE = 2.0, 0.02
 
 
 class Archive:
@@ -46,7 +48,8 @@ class Archive:
         self._files = StepFiles(self.folder, header, self._records)
         self.layout = self._files.layout
         self._decoder = Decoder(header, self._files, self._records)
-        self._index_written = 0.0
+        self._range: Range | None = None  # every step's PSNR needs it: not to be found each time
+        self._write_index_at = 0.0
         self._prepare: Callable[[], None] | None = None
         # Steps that the index names and whose files are gone.
         self.missing: list[int] = []
@@ -100,8 +103,10 @@ class Archive:
     @property
     def series_range(self) -> Range:
         """Range of the series' values, as far as known: never less than the encoded steps'."""
-        known = [float32_range(self.info["series_range"], self.components)]
-        return Range.union(known + [r.value_range for r in self._records.values()])
+        if self._range is None:
+            known = [float32_range(self.info["series_range"], self.components)]
+            self._range = Range.union(known + [r.value_range for r in self._records.values()])
+        return self._range
 
     @property
     def total_bytes(self) -> int:
@@ -182,7 +187,8 @@ class Archive:
             self._prepare()
             self._prepare = None
         self._files.write(record, siren, codes, residual, self._own_info(record.step))
-        if time.monotonic() - self._index_written > _INDEX_INTERVAL:
+        self._range = Range.union([self.series_range, record.value_range])
+        if time.monotonic() > self._write_index_at:
             self.write_index()
         return self.record(record.step)
 
@@ -211,13 +217,15 @@ class Archive:
 
     def write_index(self) -> None:
         """Writes ``run.minr``. Steps that other processes added meanwhile are found on opening."""
+        started = time.monotonic()
         data = index_bytes(self.header, self.info, self.records)
         # A finished archive in a folder that is for reading only stays usable.
         with reading(self.path):
             same = self.path.is_file() and self.path.read_bytes() == data
         if not same:
             write_atomically(self.path, data)
-        self._index_written = time.monotonic()
+        now = time.monotonic()
+        self._write_index_at = now + max(_INDEX_INTERVAL, (now - started) / _INDEX_SHARE)
 
     # Reading
 
@@ -274,6 +282,8 @@ class Archive:
         self.missing = [s for s in self.steps if s not in files]
         for step in self.missing:
             del self._records[step]
+        if self.missing:
+            self._range = None
         if self.missing and not self.folder.is_dir():
             raise ArchiveError(f"folder {self.folder} is missing; it has to lie beside {self.path}")
 
@@ -294,6 +304,7 @@ class Archive:
                 return
             members = self._members_with(checked_info(metadata["info"]), step)
             self._files.adopt(step, record, metadata)
+            self._range = None
             if members:
                 self.info["members"] = [m.to_json() for m in members]
         except (MetaINRError, OSError, *DAMAGE):
@@ -325,15 +336,20 @@ class Archive:
         files = self._files.found()
         for count, step in enumerate(files):
             progress(count / len(files), f"checking step {step}")
-            try:
-                usable = step in self._records and self.is_intact(step)
-                if usable and self._records[step].reference != "none":
-                    self.load_step(step)
-            except (MetaINRError, OSError):
-                usable = False
-            if not usable:
-                result.append(step)
+            if not self._is_usable(step):
+                self._adopt(step, files[step])  # another process may have written it meanwhile
+                if not self._is_usable(step):
+                    result.append(step)
         return result
+
+    def _is_usable(self, step: int) -> bool:
+        try:
+            usable = step in self._records and self.is_intact(step)
+            if usable and self._records[step].reference != "none":
+                self.load_step(step)
+        except (MetaINRError, OSError):
+            return False
+        return usable
 
     def load_step(self, step: int) -> Siren:
         """The networks of one step, float32. Raises MetaINRError when a file is missing or damaged.

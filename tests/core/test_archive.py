@@ -113,3 +113,13 @@ def test_creating_anew_removes_the_old_steps(archive: Archive) -> None:
     new.write_index()
     assert Archive.open(archive.path).steps == [1]
     assert (archive.folder / "notes.txt").exists()
+
+
+def test_what_others_write_meanwhile_is_no_damage(archive: Archive) -> None:
+    opened = Archive.open(archive.path)
+    archive.write_step(record(3), networks(3))
+    archive.write_step(record(1, seconds=2.5), networks(7))
+    assert opened.damaged() == []
+    assert opened.steps == [0, 1, 2, 3]
+    archive.step_path(3).write_bytes(archive.step_path(3).read_bytes()[:-1])
+    assert opened.damaged() == [3]
