@@ -1,7 +1,7 @@
 """Locks on bytes of an open file, which end with their process, however that ends.
 
-They are of the open file, not of the process (OFD locks): one thread's keep another's out, and
-NFS knows them. Other operating systems than Linux, and some file systems, have none.
+They are of the open file, not of the process (OFD locks): one thread's keep another's out. Other
+operating systems than Linux, and some file systems, have none.
 """
 
 from __future__ import annotations

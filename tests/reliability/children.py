@@ -36,7 +36,9 @@ def run(
     sender.close()
     try:
         if seconds is not None:
-            child.join(max(started + seconds - time.monotonic(), 0))
+            # Not join, which waits for the end of a child that has become another program.
+            while child.is_alive() and time.monotonic() < started + seconds:
+                time.sleep(0.002)
             if child.is_alive():
                 child.kill()
                 child.join()
