@@ -18,7 +18,7 @@ from .vti_header import Piece, StoredArray, VtiHeader
 
 # What deflate reaches at most. Of small files more is believed: it does no harm.
 _MOST_RATIO = 1032
-_SMALL = 200 << 20
+_SMALL = 150 << 20
 _LONGEST_NUMBER = 100
 _CHUNK = 3 << 20  # bytes; three are four characters of base64
 _LZMA_MEMORY = 128 << 20

@@ -10,8 +10,10 @@ import os
 import re
 import zlib
 from pathlib import Path
+from random import Random
 
 import pytest
+from hypothesis import given, settings
 
 from metainr_core import bounded_xml, cinema, ensemble, vti_header
 from metainr_core.errors import SeriesError, one_line
@@ -26,6 +28,7 @@ from tests.core.hostile import (
     plain,
     read_all,
 )
+from tests.reliability import series_inputs
 
 LAUGHS = (
     '<!DOCTYPE a [<!ENTITY a "ha">'
@@ -366,6 +369,36 @@ def test_a_hostile_table(tmp_path: Path, data: bytes, expected: str) -> None:
     message = outcome(series(tmp_path, data_csv=data))
     assert re.search(expected, message), message
     assert bool(message) == bool(expected)
+
+
+@pytest.mark.parametrize("reader", ["pvd", "vti", "json", "csv"])
+def test_changes_to_good_files_are_read_or_refused(tmp_path: Path, reader: str) -> None:
+    """A hundred inputs such as the campaign's."""
+    path, random = series_inputs.prepare(reader, tmp_path), Random(1)
+    results = set()
+    seeds = series_inputs.seeds(reader)
+    for number in range(100):
+        data = seeds[number % len(seeds)]
+        for _ in range(random.randrange(1, 4)):
+            data = series_inputs.mutated(data, random)
+        path.write_bytes(data)
+        results.add(bool(outcome(path)))
+    assert results == {False, True}
+
+
+@pytest.mark.parametrize("reader", ["pvd", "vti", "json", "csv"])
+def test_files_made_by_rules_are_read_or_refused(tmp_path: Path, reader: str) -> None:
+    path = series_inputs.prepare(reader, tmp_path)
+    results = set()
+
+    @settings(max_examples=60)
+    @given(data=series_inputs.strategy(reader))
+    def check(data: bytes) -> None:
+        path.write_bytes(data)
+        results.add(bool(outcome(path)))
+
+    check()
+    assert results == {False, True}
 
 
 def test_messages_do_nothing_to_a_terminal() -> None:
