@@ -15,6 +15,7 @@ from .layout import BrickLayout
 from .records import Header, StepRecord
 from .regular_file import open_regular
 from .step_files import FORMAT_VERSION, check_version
+from .writing import check_name
 
 _MOST_BYTES = 1 << 27
 _DEEPEST = 32
@@ -25,6 +26,7 @@ def checked(path: str | Path) -> Path:
     path = Path(path)
     if path.suffix != ".minr":
         raise ArchiveError(f"{path}: an archive's name ends in .minr")
+    check_name(path)
     return path
 
 

@@ -13,7 +13,7 @@ from .hashing import fingerprint
 from .members import member_of
 from .series import Progress, no_progress
 from .vti import make_image, read_mark, write_image, write_pvd
-from .writing import make_folder, remove, remove_leftovers, remove_leftovers_of
+from .writing import check_name, make_folder, remove, remove_leftovers, remove_leftovers_of
 
 
 def export(
@@ -32,6 +32,7 @@ def export(
     Those of the same steps and grid are kept, so that an interrupted export goes on; those of
     others are replaced with ``overwrite``, and files without a mark never are.
     """
+    check_name(output)
     folder = output.with_suffix("")
     files = {step: folder / f"step_{step:06d}.vti" for step in steps}
     mark = fingerprint(

@@ -25,6 +25,7 @@ from .regular_file import open_regular
 from .series import GHOSTS, Series, check_grid, choose_array
 from .vti_data import read_values
 from .vti_header import VtiHeader, extent_grid, read_header
+from .vti_names import names_for_xml
 from .vtk_modules import vtk
 from .writing import make_folder, replacement, write_atomically
 
@@ -160,7 +161,9 @@ def open_vti_series(
         files, times = read_pvd(Path(path))
     else:
         try:
-            files = sorted(map(Path, glob.glob(path, recursive=True)), key=_natural)
+            # In the name of a file that is there no character is a wildcard.
+            pattern = glob.escape(path) if os.path.isfile(path) else path
+            files = sorted(map(Path, glob.glob(pattern, recursive=True)), key=_natural)
         except ValueError as error:
             raise SeriesError(f"{path} is no name of a file ({error})") from error
         if not files and not glob.has_magic(path):
@@ -247,7 +250,7 @@ def _write(image: Any, path: Path) -> str:
     writer.SetDataModeToBinary()
     writer.SetInputData(image)
     writer.SetFileName(str(path))
-    with _problems(writer) as problems:
+    with names_for_xml(image), _problems(writer) as problems:
         # VTK itself writes the file, block by block: the whole text would not fit into memory.
         writer.Write()
     if code := writer.GetErrorCode():

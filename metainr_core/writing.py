@@ -89,11 +89,15 @@ def remove(paths: Iterable[Path]) -> None:
             ) from error
 
 
+def _temporary(path: Path, digits: str) -> str:
+    return f".{path.name}.{digits}{_SUFFIX}"
+
+
 def _new_file(path: Path) -> tuple[int, Path]:
     """A locked file beside ``path``, with the rights of any other new file."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     while True:
-        made = path.with_name(f".{path.name}.{secrets.token_hex(_RANDOM)}{_SUFFIX}")
+        made = path.with_name(_temporary(path, secrets.token_hex(_RANDOM)))
         handle = os.open(made, flags, 0o666)
         # Somebody who removes leftovers may have been faster than the lock.
         if hold(handle, "exclusive") is not False and os.fstat(handle).st_nlink:
@@ -109,8 +113,23 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def check_name(path: Path) -> None:
+    """Raises ArchiveError when no file can be called that, or none of the temporary ones beside it.
+
+    Most functions that ask whether a file is there would raise something else.
+    """
+    try:
+        os.lstat(path.with_name(_temporary(path, "0" * 2 * _RANDOM)))
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ArchiveError(f"{path}: the name is too long; choose a shorter one") from error
+    except ValueError as error:
+        raise ArchiveError(f"{str(path)!r}: no file can be called that ({error})") from error
+
+
 def check_writable(path: Path) -> None:
     """Raises ArchiveError when ``path`` cannot be written: better before hours of work."""
+    check_name(path)
     make_folder(path.parent)
     try:
         if path.is_dir():

@@ -15,6 +15,7 @@ import pytest
 
 from metainr_core.errors import ArchiveError
 from metainr_core.writing import (
+    check_name,
     check_writable,
     make_folder,
     remove,
@@ -143,3 +144,15 @@ def test_what_cannot_be_removed_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match=r"folder cannot be removed: Is a directory; choose"):
         remove([tmp_path / "file", tmp_path / "absent", tmp_path / "folder"])
     assert not (tmp_path / "file").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("x" * 300, "the name is too long; choose a shorter one"),
+     ("x" * 250, "the name is too long"), ("a\0b", "no file can be called that")],
+)  # fmt: skip
+def test_names_that_no_file_can_have_are_refused(tmp_path: Path, name: str, reason: str) -> None:
+    for check in (check_name, check_writable):
+        with pytest.raises(ArchiveError, match=reason):
+            check(tmp_path / name)
+    check_name(tmp_path / "missing" / "ä b%*[1].minr")
