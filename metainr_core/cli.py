@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
-from .errors import Cancelled, MetaINRError
+from .errors import Cancelled, MetaINRError, one_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,4 +90,4 @@ def _run(arguments: list[str]) -> int:
 
 def _show_warning(message: Warning | str, *_: Any) -> None:
     """In one line, without the place in the code."""
-    print(f"metainr: {message}", file=sys.stderr)
+    print(f"metainr: {one_line(str(message))}", file=sys.stderr)
