@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from .archive import Archive
-from .archive_index import checked
+from .archive_index import check_folder, checked
 from .config import EncodeConfig
 from .device import find_device
 from .encoding_target import Target
@@ -89,6 +89,7 @@ def encode(
     if is_ensemble(members):
         info["members"] = [m.to_json() for m in members]
     path = checked(archive_path)
+    check_folder(path)
     recover(path)
     lock = archive_lock(path)
     with lock.used():
@@ -118,6 +119,7 @@ def encode(
                 done += len(group)
         finally:
             target.finish()
+            encoder.outcome.warn(archive.path)
     progress(1.0, f"encoded {len(chosen)} steps")
     return archive
 

@@ -198,8 +198,13 @@ class Fitting:
 
     def _codes(self, siren: Siren, added: Tensor) -> Tensor:
         """Steps for volumes whose mean squared error may grow by ``added`` ``(volumes,)``."""
-        hidden = self.config.adapt == "all"
-        return choose_codes(siren, added.repeat_interleave(self.bricks), hidden)
+        hidden, codes = self.config.adapt == "all", []
+        # Volume by volume: how they are measured depends on how many networks there are.
+        for volume, allowed in enumerate(added):
+            own = slice(volume * self.bricks, (volume + 1) * self.bricks)
+            part = siren.map(lambda t: t[own])  # noqa: B023
+            codes.append(choose_codes(part, allowed.expand(self.bricks), hidden))
+        return torch.cat(codes)
 
     def _refined(
         self, siren: Siren, values: Tensor, codes: Tensor, fine: Tensor, plan: RoundingPlan

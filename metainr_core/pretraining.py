@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import os
 import time
 from pathlib import Path
 
@@ -11,7 +13,8 @@ from torch import Tensor
 
 from .config import PretrainConfig, SirenConfig
 from .device import find_device, find_dtype, in_parts
-from .errors import Cancelled, MetaINRError, PriorError
+from .divergence import problem_of_round
+from .errors import ArchiveError, Cancelled, MetaINRError, PriorError
 from .hashing import fingerprint
 from .layout import BrickLayout, choose_siren
 from .locking import file_lock
@@ -28,6 +31,9 @@ from .writing import check_writable, remove_leftovers_of
 _TASKS_AT_ONCE = 64
 # Seconds of training that are lost at most when the process is killed.
 _SAVE_EVERY = 5.0
+
+# Mean squared error, of values in [-1, 1], up to which a prior is of use whatever it was before.
+_SMALL_LOSS = 0.1
 
 # Sums over tasks for the outer update, and each task's loss before and after the inner loop.
 _Adapted = tuple[list[Tensor], Tensor, Tensor]
@@ -51,14 +57,24 @@ def pretrain(
     if path is None:
         return _pretrain(series, config or PretrainConfig(), None, progress)
     path = Path(path)
-    check_writable(path)
+    unwritable = None
+    try:
+        check_writable(path)
+    except ArchiveError as error:
+        if not os.path.isfile(path):
+            raise
+        unwritable = error  # it may hold this very prior, and need not be written
     with file_lock(path).used(alone=True):
         remove_leftovers_of(path)
-        return _pretrain(series, config or PretrainConfig(), path, progress)
+        return _pretrain(series, config or PretrainConfig(), path, progress, unwritable)
 
 
 def _pretrain(
-    series: Series, config: PretrainConfig, path: Path | None, progress: Progress
+    series: Series,
+    config: PretrainConfig,
+    path: Path | None,
+    progress: Progress,
+    unwritable: ArchiveError | None = None,
 ) -> Prior:
     device = find_device(config.device)
     siren_config = config.siren or choose_siren(series.grid, series.components)
@@ -68,6 +84,8 @@ def _pretrain(
     if prior.finished:
         progress(1.0, f"{path} already holds this prior")
         return prior
+    if unwritable is not None:
+        raise unwritable
     rounds = _Rounds(prior, samples, device)
     saved = time.monotonic()
     try:
@@ -129,6 +147,8 @@ class _Rounds:
         self.samples = Samples(
             samples.values.to(device), samples.brick_shape, samples.index.to(device)
         )
+        # Mean squared error of a constant.
+        self._spread = float(samples.values.var(dim=(0, 1), correction=0).mean())
         self.device = device
         self.dtype = find_dtype(self.config.precision, device)
         self.outer = Adam(self.siren.tensors) if self.config.outer_learning_rate else None
@@ -179,11 +199,7 @@ class _Rounds:
         generator = random_generator(self.config.seed, 1, len(self.history))
         run = self._pooled_round if self.config.outer == "pooled" else self._meta_round
         before, after = run(generator)
-        if not torch.isfinite(after):
-            raise MetaINRError(
-                f"pretraining diverged in round {len(self.history) + 1}: the loss is"
-                f" {after.item()}; lower learning_rate ({self.config.learning_rate:g})"
-            )
+        self._check(before.item(), after.item())
         self.history.append(
             {
                 "round": len(self.history) + 1,
@@ -192,6 +208,17 @@ class _Rounds:
                 "seconds": time.perf_counter() - self.started,
             }
         )
+
+    def _check(self, before: float, after: float) -> None:
+        """Raises MetaINRError where a round has left nothing that a fit could start from."""
+        first = self.history[0]["loss_before"] if self.history else before
+        number, last = len(self.history) + 1, len(self.history) + 1 == self.config.outer_steps
+        worst = max(first, self._spread, _SMALL_LOSS) if last else math.inf
+        if problem := problem_of_round(self.siren, after, worst):
+            cure = f"lower learning_rate ({self.config.learning_rate:g})"
+            if self.config.outer_learning_rate:
+                cure += f" or outer_learning_rate ({self.config.outer_learning_rate:g})"
+            raise MetaINRError(f"pretraining diverged in round {number}: {problem}; {cure}")
 
     def _trainer(self, siren: Siren, samples: Samples) -> Trainer:
         config = self.config

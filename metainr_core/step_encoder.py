@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,13 +12,22 @@ import torch
 from torch import Tensor
 
 from .archive import Archive
+from .budget import budget
 from .config import KEY_EPOCHS, EncodeConfig
 from .device import find_dtype
+from .divergence import (
+    SHARES,
+    Fit,
+    Outcome,
+    came_to_nothing,
+    constant_error,
+    described,
+    has_diverged,
+)
 from .errors import MetaINRError, SettingsError
 from .fitting import Fitting, RoundingPlan
 from .hashing import fingerprint
-from .layout import STEP_BYTES
-from .members import Member, is_ensemble, member_of, place_in_chain
+from .members import place_in_chain
 from .metrics import psnr
 from .prior import Prior
 from .records import StepRecord
@@ -32,10 +39,6 @@ from .weights import as_stored
 
 # Of one layer in one minibatch, that keep a large GPU busy.
 _GPU_ACTIVATIONS = 1 << 22
-# Of the index, besides its rows for the steps; of a step's description for every further component.
-_INDEX_BYTES, _COMPONENT_BYTES = 1500, 120
-# With a target ratio and init = previous: bytes of a key frame over those of another step.
-_KEY_BYTES = 2
 # Float32 volumes that are fitted together.
 _GROUP_BYTES = 1 << 26
 
@@ -56,11 +59,15 @@ class StepEncoder:
     progress: Progress = no_progress
     # The networks of the steps fitted last.
     last: dict[int, Siren] = field(default_factory=dict)
+    outcome: Outcome = field(default_factory=Outcome)
 
     def __post_init__(self) -> None:
         self.dtype = find_dtype(self.config.precision, self.device)
         self.layout = self.archive.layout
         self.members = self.series.members
+        self._errors = StepErrors(self.archive, self.device, self.dtype)
+        # Of the fits of a step that is not written yet.
+        self._seconds: dict[int, float] = {}
 
     def place(self, step: int) -> int:
         """How many steps it comes after its key frame, which starts from the prior."""
@@ -130,33 +137,83 @@ class StepEncoder:
             self._fit_varying(varying, starts, volumes)
         for step in sorted(set(steps).difference(varying)):
             step_range, value_range = self.scans[step].range, self.archive.header.value_range
-            siren = _constant(starts[step], step_range, value_range)
-            self._write(step, siren, volumes[step], 0.0, 0, None)
+            weights = self.config.weights
+            siren = as_stored(_constant(starts[step], step_range, value_range), weights)
+            fit = Fit(siren, None, *self._errors.measure(siren, volumes[step]), 0, 0.0)
+            self._write(step, fit, volumes[step])
         shown = ", ".join(f"{self.archive.record(s).psnr_series:.1f}" for s in steps)
         self.progress(1.0, f"PSNR {shown} dB")
 
     def _fit_varying(
-        self, varying: list[int], starts: dict[int, Siren], volumes: dict[int, np.ndarray]
+        self, steps: list[int], starts: dict[int, Siren], volumes: dict[int, np.ndarray]
     ) -> None:
-        siren = Siren.concatenate([starts[s] for s in varying]).to(self.device)
-        parts = [self._normalised_bricks(volumes[s]) for s in varying]
+        """Fits and writes; what comes to nothing again, at lower rates, of which the best counts.
+
+        Raises SettingsError where that has diverged, too.
+        """
+        best: dict[int, Fit] = {}
+        constants = {step: constant_error(volumes[step]) for step in steps}
+        left, rates = steps, []
+        for share in SHARES:
+            failed = []
+            for step, fit in self._fits(left, starts, volumes, share):
+                best[step] = min(best.get(step, fit), fit, key=lambda f: f.error)
+                if came_to_nothing(fit.error, constants[step]):
+                    failed.append(step)
+                else:
+                    self._keep(step, best.pop(step), volumes[step], constants[step])
+                rates.append(fit.rate)
+            left = failed
+            if not left:
+                return
+        for step in left:
+            fit, volume, constant = best[step], volumes[step], constants[step]
+            _, before = self._errors.measure(starts[step], volume)
+            if has_diverged(fit.error, constant, before.mean_squared):
+                width = self.scans[step].range.width
+                what = described(fit, constant, width, list(dict.fromkeys(rates)))
+                raise SettingsError(f"{self.series.where(step)}: {what}")
+            self._keep(step, fit, volume, constant)
+
+    def _keep(self, step: int, fit: Fit, volume: np.ndarray, constant: float) -> None:
+        """``_write``, and what is to be told of it."""
+        self._write(step, fit, volume)
+        if not came_to_nothing(fit.error, constant):
+            if fit.rate < self.fit_config(step).learning_rate:
+                self.outcome.lowered[step] = fit.rate
+        elif not self.config.max_error:  # there the residual makes up for it
+            self.outcome.poor.append(step)
+
+    def _fits(
+        self,
+        steps: list[int],
+        starts: dict[int, Siren],
+        volumes: dict[int, np.ndarray],
+        share: float,
+    ) -> Iterator[tuple[int, Fit]]:
+        """``share``: of the learning rate."""
+        siren = Siren.concatenate([starts[s] for s in steps]).to(self.device)
+        parts = [self._normalised_bricks(volumes[s]) for s in steps]
         values = parts[0] if len(parts) == 1 else torch.cat(parts)
         del parts
         started = time.perf_counter()
-        bricks = self.layout.bricks
-        shape = self.layout.brick_shape
-        config = self.fit_config(varying[0])
+        bricks, shape = self.layout.bricks, self.layout.brick_shape
+        config = self.fit_config(steps[0])
+        config = dataclasses.replace(config, learning_rate=share * config.learning_rate)
         fitting = Fitting(config, shape, bricks, self.dtype, self._mse_wanted())
-        plan = self._rounding_plan(varying, starts) if config.weights == "coded" else None
+        plan = self._rounding_plan(steps, starts) if config.weights == "coded" else None
         siren, passes, codes = fitting.fit(siren, values, self.progress, plan)
         siren = siren.to(torch.device("cpu"))  # waits for a GPU
-        seconds = (time.perf_counter() - started) / len(varying)
+        seconds = (time.perf_counter() - started) / len(steps)
         del values
-        for i, step in enumerate(varying):
+        for i, step in enumerate(steps):
             own = slice(i * bricks, (i + 1) * bricks)
             networks = siren.map(lambda t: t[own].clone())  # noqa: B023
-            steps = None if codes is None else codes[own].cpu()
-            self._write(step, networks, volumes[step], seconds, passes[i], steps)
+            networks = as_stored(networks, config.weights)
+            measured = self._errors.measure(networks, volumes[step])
+            self._seconds[step] = self._seconds.get(step, 0.0) + seconds
+            own_codes = None if codes is None else codes[own].cpu()
+            yield step, Fit(networks, own_codes, *measured, passes[i], config.learning_rate)
 
     def _reference(self, step: int) -> str:
         """What the step's coded weights are differences to (``StepRecord.reference``)."""
@@ -173,12 +230,12 @@ class StepEncoder:
         """All of ``steps`` have one reference: a wave of ``encoding``."""
         siren = Siren.concatenate([starts[s] for s in steps]).to(self.device)
         share = 10 ** (self.config.coding_loss / 10) - 1
-        reference, budget = self._reference(steps[0]), self._budget(steps[0])
+        reference, most = self._reference(steps[0]), self._budget(steps[0])
         if reference == "none":
             siren = siren.map(torch.zeros_like)
         # With a bound the record's error is not that of the networks.
         if reference != "previous" or self.config.target_ratio or self.config.max_error:
-            return RoundingPlan(siren, share, budget=budget)
+            return RoundingPlan(siren, share, budget=most)
         # As good as the step before will do: the series changes slowly.
         _, half = self.archive.header.value_range.scale()
         before = [self.archive.record(s - 1).mean_squared_error for s in steps]
@@ -186,57 +243,18 @@ class StepEncoder:
         return RoundingPlan(siren, share, expected)
 
     def _budget(self, step: int) -> float:
-        """Bytes that a step's coded weights may take, so that the archive reaches its ratio."""
-        if not self.config.target_ratio:
-            return math.inf
-        archive = self.archive
-        volume = 4 * archive.grid.voxels * archive.components
-        shared = _INDEX_BYTES + archive.prior_bytes
-        more = _COMPONENT_BYTES * (archive.components - 1)
-        if is_ensemble(self.members):
-            # The index names all members, a step's file its own.
-            shared += sum(map(_described_bytes, self.members))
-            more += _described_bytes(member_of(self.members, step))
-        described = STEP_BYTES + more + shared / len(self.steps)
-        budget = volume / self.config.target_ratio - described
-        if budget <= 0:
-            raise SettingsError(
-                f"target_ratio {self.config.target_ratio:g} leaves no bytes for weights: the"
-                f" descriptions alone give a ratio of {volume / described:.0f}; ask for less"
-            )
-        if self.config.init == "previous":
-            # All steps up to the next key frame build on this one.
-            place, end = self.place(step), member_of(self.members, step).steps.stop
-            chain = range(step - place, min(step - place + self.config.key_interval, end))
-            count = len(self.steps & set(chain))
-            budget *= (1 if place else _KEY_BYTES) * count / (count - 1 + _KEY_BYTES)
-        return budget
+        """Bytes that a step's coded weights may take."""
+        return budget(self.archive, self.config, self.members, self.steps, step, self.place(step))
 
-    def _write(
-        self,
-        step: int,
-        siren: Siren,
-        volume: np.ndarray,
-        seconds: float,
-        epochs: int,
-        codes: Tensor | None,
-    ) -> None:
-        weights = self.config.weights
-        siren = as_stored(siren, weights)
-        measured = StepErrors(self.archive, self.device, self.dtype)
-        bound, precision, residual = self.config.max_error, "fp32", None
+    def _write(self, step: int, fit: Fit, volume: np.ndarray) -> None:
+        weights, errors, bound = self.config.weights, fit.errors, self.config.max_error
+        precision, residual = fit.precision, None
         if bound:
+            precision = "fp32"
             try:
-                errors, residual = measured.bounded(siren, volume, bound)
+                errors, residual = self._errors.bounded(fit.siren, volume, bound)
             except SettingsError as error:
                 raise SettingsError(f"{self.series.where(step)}: max_error: {error}") from error
-        else:
-            precision, errors = measured.measure(siren, volume)
-        if not math.isfinite(errors.mean_squared):
-            raise SettingsError(
-                f"{self.series.where(step)}: the fit diverged; lower learning_rate"
-                f" ({self.fit_config(step).learning_rate:g})"
-            )
         step_range = self.scans[step].range
         self.archive.write_step(
             StepRecord(
@@ -245,23 +263,23 @@ class StepEncoder:
                 psnr=psnr(errors.mean_squared, step_range.width),
                 psnr_series=psnr(errors.mean_squared, self.series_range.width),
                 max_error=errors.largest,
-                seconds=seconds,
-                epochs=epochs,
+                seconds=self._seconds.pop(step, 0.0),
+                epochs=fit.epochs,
                 mean_squared_error=errors.mean_squared,
                 value_low=step_range.low,
                 value_high=step_range.high,
                 data=self.scans[step].digest,
                 settings=self.settings_digest(step),
                 precision=precision,
-                weights="float32" if weights == "coded" and codes is None else weights,
-                reference="none" if codes is None else self._reference(step),
+                weights="float32" if weights == "coded" and fit.codes is None else weights,
+                reference="none" if fit.codes is None else self._reference(step),
                 bound=bound,
             ),
-            siren,
-            codes,
+            fit.siren,
+            fit.codes,
             residual,
         )
-        self.last[step] = siren
+        self.last[step] = fit.siren
 
     def _start(self, step: int) -> Siren:
         """The weights that the fit starts from: ``(bricks, …)`` tensors of their own."""
@@ -300,11 +318,6 @@ class StepEncoder:
         values = np.subtract(bricks, centre, out=bricks if self.layout.bricks > 1 else None)
         values /= half
         return torch.from_numpy(values).to(self.device)
-
-
-def _described_bytes(member: Member) -> int:
-    """Of its description in the index, and about as many packed into a step's file."""
-    return len(json.dumps(member.to_json()))
 
 
 def _constant(siren: Siren, step_range: Range, value_range: Range) -> Siren:
