@@ -1,4 +1,13 @@
-"""The folder of an archive: a file of weights for each step, and the prior they may refer to."""
+"""The folder of an archive: a file of weights for each step, and the prior they may refer to.
+
+Versions of the format, of archives and priors alike: readers read all older versions for ever, and
+refuse newer ones in one line. What an old reader would not understand, or take for something else,
+is a new version: another field of a header or record (unknown ones are refused), another coding or
+number in the tables of ``coding`` and ``rounding``, another text that ``storage`` compresses with.
+These are a part of version 3 and never change. A new version comes with golden archives
+(tests/golden), which are written once, by the first program that writes it, and decoded by the
+tests from then on.
+"""
 
 from __future__ import annotations
 

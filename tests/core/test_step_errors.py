@@ -253,7 +253,7 @@ def test_a_bound_too_small_is_one_line(
         encode(make_series(), tmp_path / "run.minr", config=config, steps=range(first, 4))
     assert "\n" not in str(error.value)
     assert "allow a larger error" in str(error.value)
-    assert Archive.open(tmp_path / "run.minr").steps == []
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_thing_decides_the_size(quick: EncodeConfig) -> None:
