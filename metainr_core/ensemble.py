@@ -19,6 +19,7 @@ from .series import Series, check_grid, open_series
 _TIME_COLUMNS = ("time", "timestep")
 # Each is opened, which takes time, whatever a small table says.
 _MOST_RUNS = 5000
+_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,9 @@ def _open(
         raise SeriesError(f"{path} is an ensemble; expected the series of one run")
     if not os.path.exists(path):
         # In folders' names no character is a wildcard: a table must not search a whole disk.
-        if path.name == "**":
+        # And a pattern longer than any name takes a regular expression long to compile.
+        long = len(path.name) > _LONGEST_NAME
+        if path.name == "**" or long or not os.path.isdir(path.parent):
             raise SeriesError(f"{path} does not exist")
         path = Path(glob.escape(str(path.parent)), path.name)
     return open_series(path, array, ignore_nonfinite=ignore_nonfinite)
