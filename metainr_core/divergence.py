@@ -6,7 +6,6 @@ import math
 import warnings
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -57,17 +56,17 @@ class Outcome:
     lowered: dict[int, float] = field(default_factory=dict)
     poor: list[int] = field(default_factory=list)
 
-    def warn(self, path: Path) -> None:
+    def warn(self) -> None:
         for rate in sorted(set(self.lowered.values()), reverse=True):
             steps = sorted(s for s, r in self.lowered.items() if r == rate)
             _warn(
-                f"{path}: the fit of {step_names(steps)} diverged and was made again at"
+                f"the fit of {step_names(steps)} diverged and was made again at"
                 f" learning_rate {rate:g}"
             )
         if self.poor:
             verb, whose = ("is", "its") if len(self.poor) == 1 else ("are", "their")
             _warn(
-                f"{path}: {step_names(sorted(self.poor))} {verb} no better than {whose} mean value;"
+                f"{step_names(sorted(self.poor))} {verb} no better than {whose} mean value;"
                 " more epochs, another learning_rate, a wider network or a lower ratio may help"
             )
 

@@ -119,7 +119,7 @@ def encode(
                 done += len(group)
         finally:
             target.finish()
-            encoder.outcome.warn(archive.path)
+            encoder.outcome.warn()
     progress(1.0, f"encoded {len(chosen)} steps")
     return archive
 

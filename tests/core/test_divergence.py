@@ -64,7 +64,7 @@ def test_a_fit_that_diverges_is_made_again_at_a_lower_rate(
         archive = encode(series, path, config=config)
     (warning,) = seen
     what = "the fit of steps 0, 1, 2 diverged and was made again at learning_rate 0.025"
-    assert str(warning.message) == f"{path}: {what}"
+    assert str(warning.message) == what
     for record in archive.records:
         assert record.mean_squared_error < 0.05 * constant_error(series.read(record.step))
         assert record.epochs == 8
@@ -157,7 +157,7 @@ def test_too_little_training_is_told(
     with pytest.warns(MetaINRWarning) as seen:
         archive = encode(ArraySeries(values), path, config=config)
     (warning,) = seen
-    assert f"{path}: step 0 is no better than its mean value" in str(warning.message)
+    assert "step 0 is no better than its mean value" in str(warning.message)
     assert archive.record(0).mean_squared_error > constant_error(values[0])
 
 

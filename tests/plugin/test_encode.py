@@ -119,6 +119,7 @@ def run_with_messages(lab: Any, algorithm: Any) -> list[str]:
     messages: list[str] = lab.messages(algorithm)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", ".* no better than")  # few passes of tiny networks
         algorithm.Update()
     return messages
 

@@ -47,6 +47,7 @@ def write(lab: Any, path: Path, source: Any = None, **values: Any) -> list[str]:
     messages = lab.messages(writer)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", ".* no better than")  # few passes of tiny networks
         writer.Write()
     return messages
 
