@@ -89,16 +89,7 @@ def open_dataset_json(
     if variable not in variables:
         got = f'no variable "{variable}"' if variable else "several variables"
         raise SeriesError(f"{index} has {got}: {', '.join(variables)}; name one with --array")
-    pattern = re.compile(r"-(\d+)\.raw$")
-    try:
-        found = [f for f in (index.parent / variable).iterdir() if f.suffix == ".raw"]
-    except FileNotFoundError:
-        found = []
-    except OSError as error:
-        raise SeriesError(
-            f"{index.parent / variable} cannot be read: {error.strerror or error}"
-        ) from error
-    numbered = {int(m[1]): f for f in found if (m := pattern.search(f.name))}
+    numbered = _numbered_files(index.parent / variable)
     files = [f for _, f in sorted(numbered.items())]
     if len(files) != samples:
         missing = next((n for n in range(1, samples + 1) if n not in numbered), None)
@@ -110,6 +101,17 @@ def open_dataset_json(
     return RawSeries(
         str(index.parent), files, Grid((x, y, z)), variable, ignore_nonfinite=ignore_nonfinite
     )
+
+
+def _numbered_files(folder: Path) -> dict[int, Path]:
+    """The ``.raw`` files of a variable by the numbers that their names end with."""
+    try:
+        found = [f for f in folder.iterdir() if f.suffix == ".raw"]
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SeriesError(f"{folder} cannot be read: {error.strerror or error}") from error
+    return {int(m[1]): f for f in found if (m := re.search(r"-(\d+)\.raw$", f.name))}
 
 
 def _whole(file: BinaryIO) -> bytes:

@@ -16,6 +16,14 @@ ZLIB = 'compressor="vtkZLibDataCompressor"'
 VALUES = struct.pack("<8f", *range(8))
 
 
+# Each entity is ten of the one before.
+LAUGHS = (
+    '<!DOCTYPE a [<!ENTITY a "ha">'
+    + "".join(f'<!ENTITY a{n} "{f"&a{n - 1 if n else str()};" * 10}">' for n in range(9))
+    + "]><VTKFile>&a8;</VTKFile>"
+)
+
+
 def image(
     *,
     whole: str = "0 1 0 1 0 1",

@@ -40,7 +40,7 @@ _FOREIGN = (
 
 @dataclass
 class Tally:
-    """Figures of one reader: numbers of inputs, CPU seconds of the slowest, bytes it added at most."""
+    """Figures of one reader: numbers of inputs, CPU seconds of the slowest, most bytes added."""
 
     reader: str
     inputs: int = 0
