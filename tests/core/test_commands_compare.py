@@ -173,7 +173,7 @@ def test_bad_input_is_one_line(
 def test_a_constant_reference_has_no_psnr_and_says_why(
     folder: Path, make_series: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    steps = [make_series(steps=1).read(0) * factor for factor in np.float32([1, 0])]
+    steps = [make_series(steps=1).read(0) * factor for factor in (np.float32(1), np.float32(0))]
     write(ArraySeries(steps), folder / "a.pvd")
     write(ArraySeries([step + np.float32(0.5) for step in steps]), folder / "b.pvd")
     found = run(capsys, "a.pvd", "b.pvd")

@@ -28,7 +28,7 @@ from tests.core.command_line import NETWORK as SMALL
 from tests.odd_data import SIZE, Case, cases, psnr_of, settings
 
 CASES = cases()
-NETWORK = SirenConfig(width=8, hidden_layers=1)
+NETWORK = SirenConfig(width=16, hidden_layers=1, omega_0=5.0)
 Capture = pytest.CaptureFixture[str]
 
 
@@ -48,7 +48,9 @@ def through_the_core(case: Case, folder: Path) -> None:
     )  # fmt: skip
     config = PretrainConfig(siren=NETWORK, **settings())
     prior = pretrain(series, config, folder / "p.safetensors")
-    encode(series, folder / "run.minr", prior=prior, config=EncodeConfig(epochs=2))
+    encode(
+        series, folder / "run.minr", prior=prior, config=EncodeConfig(epochs=30, learning_rate=3e-3)
+    )
 
 
 def check_figures(case: Case, archive: Archive) -> None:
@@ -104,8 +106,28 @@ def commands(case: Case, series: Path, folder: Path) -> list[list[str]]:
     ignore = ["--ignore-nonfinite"] if case.ignore else []
     decode = ["decode", archive, "-o", str(folder / "out.pvd")]
     return [
-        ["pretrain", str(series), "-o", prior, "--width=8", "--hidden-layers=1", *quick, *ignore],
-        ["encode", str(series), "-o", archive, "--prior", prior, "--epochs=2", *ignore],
+        [
+            "pretrain",
+            str(series),
+            "-o",
+            prior,
+            "--width=16",
+            "--hidden-layers=1",
+            "--omega-0=5",
+            *quick,
+            *ignore,
+        ],
+        [
+            "encode",
+            str(series),
+            "-o",
+            archive,
+            "--prior",
+            prior,
+            "--epochs=30",
+            "--learning-rate=3e-3",
+            *ignore,
+        ],
         *([decode] if case.grid != Grid(SIZE) or case.array != "speed" else []),
         ["compare", str(series), archive, "--isovalue=0", *ignore],
         ["info", archive],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -310,3 +311,21 @@ def test_blanked_values_are_told_once(lab: Any, association: str, hides: int, ot
         np.testing.assert_array_equal(probe.result, lab.wave(grid, 0.0))
         assert len(messages) == told
         assert all(f"2 {association}s are blanked (vtkGhostType); their" in m for m in messages)
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [((0.0, 1.0, 1.0, 2.0), "step 2 .* 1.0 after 1.0"), ((0.0, 2.0, 1.0, 3.0), "1.0 after 2.0"),
+     ((0.0, math.nan, 1.0, 2.0), "nan after 0.0")],
+)  # fmt: skip
+def test_times_that_do_not_increase_are_refused(lab: Any, times: Any, message: str) -> None:
+    with pytest.raises(SeriesError, match=rf"{message}; times must be finite and increase"):
+        run(lab, lab.source(times=times), read_all)
+
+
+def test_times_that_no_float32_tells_apart_are_steps(lab: Any) -> None:
+    times = tuple(1 + n * 1e-12 for n in range(4))
+    assert all(np.float32(times[0]) == np.float32(t) for t in times)
+    values = run(lab, lab.source(times=times), lambda series: [series.read(s) for s in range(4)])
+    for time, found in zip(lab.times, values, strict=True):
+        np.testing.assert_array_equal(found, lab.wave(lab.grid, time))
