@@ -123,9 +123,10 @@ def every_size(job: Faulty) -> None:
     try:
         reset(job.folder, job.start)
         found = os.statvfs(disk)
-        size = (found.f_blocks - found.f_bfree) * found.f_bsize
+        used = (found.f_blocks - found.f_bfree) * found.f_bsize
+        size = max(used, found.f_bsize)  # 0 would be without a limit
         while not job.meet(f"disk of {size} bytes", partial(resize, disk, size)):
-            size += 4096
+            size += found.f_bsize
     finally:
         subprocess.run(["umount", disk], check=True)
         job.folder, job.between = outside, lambda: None
