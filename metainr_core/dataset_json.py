@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import BinaryIO
@@ -70,7 +71,7 @@ def open_dataset_json(
 
     Its volumes are in the folder of that variable's name, and nowhere else. Raises SeriesError.
     """
-    index = path / "dataset.json" if path.is_dir() else path
+    index = path / "dataset.json" if os.path.isdir(path) else path
     try:
         with open_regular(index) as file:
             data = json.loads(_whole(file))

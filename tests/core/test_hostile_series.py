@@ -16,6 +16,7 @@ from hypothesis import given, settings
 
 from metainr_core import bounded_xml, cinema, ensemble
 from metainr_core.errors import SeriesError, one_line
+from metainr_core.series import open_series
 from tests.core.hostile import (
     LAUGHS,
     VALUES,
@@ -258,6 +259,14 @@ def test_files_made_by_rules_are_read_or_refused(tmp_path: Path, reader: str) ->
 
     check()
     assert results == {False, True}
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b"])
+@pytest.mark.parametrize("end", ["", ".pvd", ".vti", ".csv", "/", "/dataset.json", "*.vti"])
+def test_no_file_has_such_a_name(name: str, end: str) -> None:
+    with pytest.raises(SeriesError) as error:
+        open_series(name + end)
+    assert str(error.value).isprintable()
 
 
 def test_messages_do_nothing_to_a_terminal() -> None:
