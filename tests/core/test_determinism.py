@@ -69,7 +69,7 @@ def contents(path: Path) -> dict[int, tuple[bytes, bytes]]:
 @pytest.mark.parametrize(
     ("library", "outer"),
     [
-        *(("fused", outer) for outer in ("reptile", "fomaml", "maml", "pooled")),
+        *(("fused", outer) for outer in ("reptile", "fomaml", "pooled")),
         ("torch", "reptile"),
     ],
     indirect=["library"],
@@ -82,9 +82,9 @@ def test_a_prior_does_not_depend_on_threads(
     outer: str,
 ) -> None:
     rate = 0.01 if outer in ("fomaml", "maml") else 0.0
-    config = dataclasses.replace(learning, outer=outer, outer_learning_rate=rate, outer_steps=3)
+    config = dataclasses.replace(learning, outer=outer, outer_learning_rate=rate, outer_steps=2)
     digests = set()
-    for count in (1, 2, 2):
+    for count in (1, 2):
         threads(count)
         digests.add(pretrain(make_series(), config).digest)
     assert len(digests) == 1
@@ -121,9 +121,9 @@ def test_steps_do_not_depend_on_threads_or_company(
 
     first = made(tmp_path / "a.minr", 1, 1, range(3))
     assert len(first) == 3
-    assert made(tmp_path / "b.minr", 2, 2, range(3)) == first
-    if name != "ratio":  # which is of the whole archive, so of all the steps that it will hold
-        assert made(tmp_path / "c.minr", 2, 1, range(2), range(2, 3)) == first
+    # A ratio is of the whole archive, so of all the steps that it will hold.
+    parts = [range(3)] if name == "ratio" else [range(2), range(2, 3)]
+    assert made(tmp_path / "b.minr", 2, 2, *parts) == first
 
 
 WORK = """

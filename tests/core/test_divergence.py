@@ -56,14 +56,14 @@ def test_what_counts_as_diverged() -> None:
 def test_a_fit_that_diverges_is_made_again_at_a_lower_rate(
     tmp_path: Path, make_series: Maker, quick: EncodeConfig, weights: str
 ) -> None:
-    series, path = make_series(steps=3), tmp_path / "run.minr"
+    series, path = make_series(steps=2), tmp_path / "run.minr"
     config = dataclasses.replace(
         quick, optimizer="adam", learning_rate=0.1, epochs=8, weights=weights
     )
     with pytest.warns(MetaINRWarning) as seen:
         archive = encode(series, path, config=config)
     (warning,) = seen
-    what = "the fit of steps 0, 1, 2 diverged and was made again at learning_rate 0.025"
+    what = "the fit of steps 0, 1 diverged and was made again at learning_rate 0.025"
     assert str(warning.message) == what
     for record in archive.records:
         assert record.mean_squared_error < 0.05 * constant_error(series.read(record.step))
@@ -122,13 +122,10 @@ def test_one_bad_brick_spoils_the_step(
     assert np.isfinite(archive.decode(0)).all()
 
 
-@pytest.mark.parametrize("init", ["random", "previous"])
-def test_noise_at_a_high_ratio_is_as_good_as_its_mean(
-    tmp_path: Path, quick: EncodeConfig, init: str
-) -> None:
+def test_noise_at_a_high_ratio_is_as_good_as_its_mean(tmp_path: Path, quick: EncodeConfig) -> None:
     """Nothing can be learned, and nothing has gone wrong."""
     series = noise(steps=2, dims=(32, 32, 32))
-    config = dataclasses.replace(quick, init=init, target_ratio=60.0)
+    config = dataclasses.replace(quick, init="previous", target_ratio=60.0)
     with pytest.warns(MetaINRWarning, match="steps 0, 1 are no better than their mean value"):
         archive = encode(series, tmp_path / "run.minr", config=config)
     for record in archive.records:
