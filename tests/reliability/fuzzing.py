@@ -103,7 +103,7 @@ class Campaign:
     def __call__(self, data: bytes) -> None:
         tally = self.tally
         (self._folder / "last").write_bytes(data)  # what is left when the process is not
-        before = _peak_memory(reset=True)
+        before = peak_memory(reset=True)
         # Of this process: on a busy machine, others' work is no fault of the reader.
         start, problem, size = time.process_time(), "", len(data)
         try:
@@ -117,7 +117,7 @@ class Campaign:
         except BaseException:
             problem = traceback.format_exc()
         seconds = time.process_time() - start
-        memory = max(_peak_memory() - before, 0)
+        memory = max(peak_memory() - before, 0)
         tally.inputs += 1
         tally.slowest = max(tally.slowest, seconds)
         tally.memory = max(tally.memory, memory)
@@ -152,7 +152,7 @@ def traceback_place(problem: str) -> str:
     return lines[-1] if lines else ""
 
 
-def _peak_memory(reset: bool = False) -> int:
+def peak_memory(reset: bool = False) -> int:
     """The most bytes of memory that this process has had, since the last reset."""
     if reset:
         with open("/proc/self/clear_refs", "w") as file:
