@@ -26,9 +26,9 @@ from .storage import file_checksum
 from .tensor_file import TensorFile
 from .weights import digest
 
-# How far the errors of decoded values may be from those that were measured, as shares of the largest
-# value: of the root mean square, and of the largest error. Other machines and libraries decode other
-# last digits, and those without bf16 decode in fp32; measured: tests/RELIABILITY.md.
+# How far the errors of decoded values may be from those that were measured, as shares of the
+# largest value: of the root mean square, and of the largest error. Other machines and libraries
+# decode other last digits, and those without bf16 decode in fp32; measured: tests/RELIABILITY.md.
 _SLACK = {"fp32": (2e-6, 2e-5), "bf16": (2e-4, 2e-2)}
 # What a step's file can say of itself; size and hash are the index's alone, and the PSNR over the
 # series' range depends on the other steps.

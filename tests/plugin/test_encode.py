@@ -115,6 +115,21 @@ def test_a_missed_target_is_one_warning(lab: Any, tmp_path: Path, prior_file: Pa
     assert "other.minr: TargetRatio is 3, and the archive reaches 2." in message
 
 
+def test_a_fit_that_diverges_is_one_error_and_keeps_what_was_finished(
+    lab: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.minr"
+    plain = {"Init": "random", "Width": 6, "HiddenLayers": 1}
+    run_with_messages(lab, make(lab, path, None, **plain))
+    kept = Archive.open(path).records
+    wild = make(lab, path, None, LearningRate=1e25, Optimizer="adam", **plain)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*replacing steps")
+        check_error(lab, wild, "the fit diverged; lower LearningRate (tried 1e+25,")
+    assert len(kept) == 4
+    assert Archive.open(path).records == kept
+
+
 def run_with_messages(lab: Any, algorithm: Any) -> list[str]:
     messages: list[str] = lab.messages(algorithm)
     with warnings.catch_warnings():
