@@ -23,7 +23,7 @@ from .grid import Grid
 from .members import Member, member_of, members_from_json, merged
 from .prior import Prior
 from .records import Header, StepRecord, float32_range, of_one_fit, over_range
-from .replacing import recover
+from .replacing import is_halfway, recover
 from .series import Progress, Range, no_progress
 from .siren import Siren
 from .step_files import FORMAT_VERSION as FORMAT_VERSION
@@ -138,9 +138,13 @@ class Archive:
 
     @staticmethod
     def exists(path: str | Path) -> bool:
-        """Whether there is an index, or are steps that it can be rebuilt from."""
+        """Whether there is an index, or what it can be had from."""
         path = checked(path)
-        return path.exists() or any(path.with_suffix("").glob("step_*.safetensors"))
+        return (
+            path.exists()
+            or is_halfway(path)
+            or any(path.with_suffix("").glob("step_*.safetensors"))
+        )
 
     @classmethod
     def create(cls, path: str | Path, header: Header, info: Mapping[str, Any]) -> Archive:

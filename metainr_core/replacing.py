@@ -48,7 +48,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
                 finally:
                     _finish(path)
         except BaseException:
-            if not _is_halfway(path):
+            if not is_halfway(path):
                 shutil.rmtree(made, ignore_errors=True)
             raise
 
@@ -58,14 +58,14 @@ def recover(path: Path) -> None:
 
     Raises ArchiveError when that cannot be.
     """
-    if not _is_halfway(path):
+    if not is_halfway(path):
         return
     lock = archive_lock(path)
     try:
         with lock.used(), lock.setting_up():
             _finish(path)
     except ArchiveError:
-        if _is_halfway(path):  # else the process that was at it is alive, and has finished
+        if is_halfway(path):  # else the process that was at it is alive, and has finished
             raise
 
 
@@ -82,7 +82,8 @@ def _parts(path: Path) -> tuple[Path, Path]:
     return _beside(path) / "old", _beside(path) / "gone"
 
 
-def _is_halfway(path: Path) -> bool:
+def is_halfway(path: Path) -> bool:
+    """Whether a process is moving an archive's files, or was killed while it was."""
     return any(part.exists() for part in _parts(path))
 
 
@@ -109,7 +110,7 @@ def _finish(path: Path) -> None:
     if not made.exists():
         return
     with _moving(path):
-        if _is_halfway(path):
+        if is_halfway(path):
             folder = path.with_suffix("")
             folder.mkdir(exist_ok=True)
             source = old if old.exists() else made

@@ -65,7 +65,9 @@ class Faulty(Uninterrupted):
             self.counts["survived" if ended else "killed"] += 1
         except MetaINRError as error:
             self.counts["refused"] += 1
-            hidden = [] if "unlink" in what else leftovers(self.folder)
+            # What the message speaks of may stay.
+            hidden = [name for name in leftovers(self.folder) if name not in str(error)]
+            hidden = [] if "unlink" in what else hidden
             if hidden or "\n" in str(error):
                 problem = f"{', '.join(hidden)} stay after: {error}"
         except children.Failed as error:
