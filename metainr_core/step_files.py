@@ -244,7 +244,8 @@ class StepFiles:
         self.records[record.step] = record
         self._held[record.step] = record.sha256, siren
         self._held.move_to_end(record.step)
-        while len(self._held) > 1 and sum(s.bytes for _, s in self._held.values()) > _HELD_BYTES:
+        # All steps have networks of one shape. Of thousands, a sum would be the longest work.
+        while len(self._held) > max(1, _HELD_BYTES // siren.bytes):
             self._held.popitem(last=False)
 
     def _holds(self, step: int) -> bool:
