@@ -5,6 +5,7 @@ Inputs go to a reader in a child process; a crash of it loses none, for the last
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -105,6 +106,7 @@ class Campaign:
         (self._folder / "last").write_bytes(data)  # what is left when the process is not
         before = peak_memory(reset=True)
         # Of this process: on a busy machine, others' work is no fault of the reader.
+        gc.disable()  # nor what the maker of the inputs has left behind
         start, problem, size = time.process_time(), "", len(data)
         try:
             with self._watch as watch:
@@ -117,6 +119,7 @@ class Campaign:
         except BaseException:
             problem = traceback.format_exc()
         seconds = time.process_time() - start
+        gc.enable()
         memory = max(peak_memory() - before, 0)
         tally.inputs += 1
         tally.slowest = max(tally.slowest, seconds)
