@@ -171,6 +171,6 @@ def test_values_that_are_not_finite(lab: Any, tmp_path: Path) -> None:
     algorithm = make(lab, path, lab.source(images))
     check_error(lab, algorithm, "step 2 (time 2.5)")
     assert "IgnoreNonfinite" in field_text(algorithm.GetOutputDataObject(0), ERROR_ARRAY)
-    ignoring = make(lab, path, lab.source(images), IgnoreNonfinite=1)
+    ignoring = make(lab, path, lab.source(images), IgnoreNonfinite=1, InnerSteps=16)
     ignoring.Update()
     assert ignoring.GetOutputDataObject(0).GetNumberOfRows() == 3
