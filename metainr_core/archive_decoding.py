@@ -33,7 +33,7 @@ class Decoder:
     def decode(self, step: int, grid: Grid, device: str, progress: Progress) -> np.ndarray:
         """See ``Archive.decode``."""
         siren = self._files.load(step)
-        with self._memory_for(grid):
+        with self._memory_for(step, grid):
             plan = self._plan(step, siren.to(find_device(device)), grid)
             return self._complete(step, grid, decode_grid(*plan, progress))
 
@@ -42,14 +42,14 @@ class Decoder:
     ) -> Callable[[Progress], np.ndarray] | None:
         """See ``Archive.decode_ahead``."""
         siren = self._files.load(step).to(find_device(device))
-        with self._memory_for(grid):
+        with self._memory_for(step, grid):
             plan = self._plan(step, siren, grid)
             if not fused.serves(siren.weights[0].device, plan[-1]):
                 return None
             decoding = start_grid(*plan, background=True)
 
         def values(progress: Progress = no_progress) -> np.ndarray:
-            with self._memory_for(grid, held=True):
+            with self._memory_for(step, grid, held=True):
                 return self._complete(step, grid, decoding.values(progress))
 
         return values
@@ -69,10 +69,12 @@ class Decoder:
         return values
 
     @contextmanager
-    def _memory_for(self, grid: Grid, held: bool = False) -> Iterator[None]:
+    def _memory_for(self, step: int, grid: Grid, held: bool = False) -> Iterator[None]:
         """Says what to do where there is not enough; ``held``: the values have theirs."""
         # The values, and where they lie along each axis.
         size = 4 * grid.voxels * self._header.components + 32 * sum(grid.dims)
+        if self._records[step].bound:  # what is stored of all voxels is read as a whole
+            size += 4 * self._header.grid.voxels * self._header.components
         try:
             if not held and size > free_memory():
                 raise MemoryError
