@@ -74,8 +74,12 @@ def pvserver(log: Path, variables: Mapping[str, str]) -> Iterator[int]:
                 time.sleep(0.1)
             yield port
         finally:
-            process.terminate()
-            process.wait()
+            # It ends when its client leaves; a signal just then can lock it up for ever.
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def write_series(folder: Path, volumes: Sequence[np.ndarray], times: Sequence[float]) -> Path:
