@@ -55,18 +55,18 @@ def test_a_goal_that_is_missed_is_said_once(folder: Path, capsys: Capture) -> No
     command = ["encode", "flow", "-o", "run.minr", *NETWORK, *ENCODE]
     assert main([*command, "--target-psnr", "90", "--steps", "1,3"]) == 0
     captured = capsys.readouterr()
-    assert captured.err.count("\n") == 1
-    assert captured.err.startswith(
+    (line,) = [line for line in captured.err.splitlines() if "target" in line]
+    assert line.startswith(
         "metainr: run.minr: steps 1, 3 miss the target of 90 dB; more epochs or a wider network"
     )
     assert "target_psnr       asked 90, reached " in captured.out
     # Of the steps of this command only.
     assert main([*command, "--target-psnr", "90", "--steps", "4", "--json", "out.json"]) == 0
-    assert capsys.readouterr().err.startswith("metainr: run.minr: step 4 misses the target")
+    assert "metainr: run.minr: step 4 misses the target" in capsys.readouterr().err
     flags = ["--weights", "float32", "--target-ratio", "2", "--hidden-layers", "1"]
     assert main(["encode", "flow", "-o", "b.minr", "--steps", "0", *ENCODE, *flags]) == 0
     error = capsys.readouterr().err
-    assert error.startswith("metainr: b.minr: target_ratio is 2, and the archive reaches 1.")
+    assert "metainr: b.minr: target_ratio is 2, and the archive reaches 1." in error
 
 
 def test_exact_and_rangeless_steps_are_told_apart(folder: Path, capsys: Capture) -> None:

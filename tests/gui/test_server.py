@@ -141,7 +141,8 @@ def test_everything_happens_on_the_server(tmp_path: Path, folder: Path) -> None:
     assert "ERR" not in output, output
     stopped = r"WARNING: Meta-INR Pretrain: stopped; prior.safetensors keeps \d+ of 100000 rounds"
     assert len(re.findall(stopped, output)) == 1, output
-    assert output.count("WARNING") == 1, output
+    few_passes = len(re.findall(r"WARNING: Meta-INR Encode: .* no better than", output))
+    assert output.count("WARNING") == 1 + few_passes, output
     assert found() == {
         "rows": [3, 3], "points": 16**3, "shown": [1], "times": list(TIMES), "torch": False,
     }  # fmt: skip

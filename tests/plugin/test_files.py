@@ -33,7 +33,7 @@ def test_the_series_stays_at_its_time(found: Any) -> None:
 
 
 def test_bad_input_is_one_line_and_leaves_nothing(found: Any) -> None:
-    lines = [x for x in found["output"].splitlines() if "Meta-INR Writer" in x]
+    lines = [x for x in found["output"].splitlines() if "ERROR: Meta-INR Writer" in x]
     assert len(lines) == 2, found["output"]
     folder: Path = found["folder"]
     assert f"{folder / 'saved.minr'} is where the data come from" in lines[0]
