@@ -20,6 +20,7 @@ from metainr_core.errors import MetaINRError
 
 SECONDS = 2.0
 MEMORY = 200_000_000
+_SYSTEM = ("/proc/", "/usr/", sys.prefix)
 _CHANGES = (
     "os.mkdir",
     "os.remove",
@@ -59,10 +60,13 @@ class Tally:
 
 
 class Watch:
-    """Notes what a reader opens for writing, changes, starts, or opens outside ``inside``."""
+    """Notes what a reader opens for writing, changes, starts, or opens outside ``inside``.
 
-    def __init__(self) -> None:
-        self.inside: str | None = None
+    ``writes``: it may write inside, as what rebuilds an index does.
+    """
+
+    def __init__(self, inside: str | None = None, writes: bool = False) -> None:
+        self.inside, self._writes = inside, writes
         self._on = False
         self.seen: list[str] = []
         sys.addaudithook(self._hook)
@@ -77,40 +81,41 @@ class Watch:
     def _hook(self, event: str, arguments: tuple[object, ...]) -> None:
         if not self._on:
             return
-        if event in _CHANGES or event in _FOREIGN:
+        named = arguments[:1] if event == "open" else arguments[:2]
+        paths = [p for p in named if isinstance(p, (str, os.PathLike))]
+        own = self._writes and paths and all(map(self._is_inside, paths))
+        if event in _FOREIGN or (event in _CHANGES and not own):
             self.seen.append(f"{event} {arguments!r}")
-        if event != "open":
+        if event != "open" or not paths or own:
             return
-        path, flags = arguments[0], arguments[2]
+        path, flags = str(arguments[0]), arguments[2]
         if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
             self.seen.append(f"opened for writing: {path!r}")
-        elif self.inside and isinstance(path, (str, os.PathLike)):
-            self._check_inside(str(path))
-
-    def _check_inside(self, path: str) -> None:
-        allowed = (str(self.inside), "/proc/", sys.prefix, "/usr/")
-        if not os.path.abspath(path).startswith(allowed):
+        elif self.inside and not (self._is_inside(path) or path.startswith(_SYSTEM)):
             self.seen.append(f"opened outside: {path!r}")
+
+    def _is_inside(self, path: str | os.PathLike[str]) -> bool:
+        return os.path.abspath(path).startswith(f"{self.inside}{os.sep}")
 
 
 class Campaign:
-    """Feeds inputs to ``reads``, which gets the bytes, and says how many bytes it was given."""
+    """Has inputs read, and keeps those in ``folder`` of which something else came than it may."""
 
-    def __init__(self, reader: str, reads: Callable[[bytes], int], folder: Path, watch: Watch):
+    def __init__(self, reader: str, folder: Path, watch: Watch):
         self.tally = Tally(reader)
-        self._reads, self._folder, self._watch = reads, folder, watch
+        self._folder, self._watch = folder, watch
         folder.mkdir(parents=True, exist_ok=True)
 
-    def __call__(self, data: bytes) -> None:
+    def __call__(self, data: bytes, read: Callable[[], None]) -> None:
         tally = self.tally
         (self._folder / "last").write_bytes(data)  # what is left when the process is not
         before = peak_memory(reset=True)
         # Of this process: on a busy machine, others' work is no fault of the reader.
         gc.disable()  # nor what the maker of the inputs has left behind
-        start, problem, size = time.process_time(), "", len(data)
+        start, problem = time.process_time(), ""
         try:
             with self._watch as watch:
-                size = self._reads(data)
+                read()
             tally.read += 1
         except MetaINRError as error:
             tally.refused += 1
@@ -126,8 +131,8 @@ class Campaign:
         tally.memory = max(tally.memory, memory)
         if seconds > SECONDS:
             problem = problem or f"{seconds:.1f} seconds"
-        if memory > 4 * size + MEMORY:
-            problem = problem or f"{memory} bytes of memory for a file of {size}"
+        if memory > 4 * len(data) + MEMORY:
+            problem = problem or f"{memory} bytes of memory for a file of {len(data)}"
         if watch.seen:
             problem = problem or "; ".join(watch.seen)
         if problem:

@@ -31,8 +31,8 @@ _PVD = (
 _INDEX: dict[str, Any] = {"name": "n", "dims": [2, 2, 2], "vars": ["speed"], "total_samples": 2}
 
 
-def prepare(reader: str, folder: Path) -> Path:
-    """What a file may name, and where the file itself belongs."""
+def prepare(reader: str, folder: Path) -> None:
+    """What a file may name."""
     (folder / "speed").mkdir(parents=True)
     for number in (1, 2):
         (folder / "speed" / f"n-speed-{number}.raw").write_bytes(VALUES)
@@ -41,7 +41,13 @@ def prepare(reader: str, folder: Path) -> Path:
     (folder / "good.pvd").write_text(_PVD)
     if reader != "json":
         (folder / "dataset.json").write_text(json.dumps(_INDEX))
-    return folder / _NAMES[reader]
+
+
+def put(reader: str, folder: Path, data: bytes) -> Path:
+    """Writes an input to where it belongs."""
+    path = folder / _NAMES[reader]
+    path.write_bytes(data)
+    return path
 
 
 def read_all(path: Path) -> None:

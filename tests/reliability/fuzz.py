@@ -1,12 +1,13 @@
-"""Feeds made-up series files to their readers: .pvd, .vti, dataset.json, data.csv.
+"""Feeds made-up files to their readers: of series (pvd, vti, json, csv) and archives (index, step,
+prior).
 
-    .venv/bin/python tests/reliability/fuzz_series.py --inputs 100000 --work /dev/shm/fuzz
+    .venv/bin/python tests/reliability/fuzz.py --inputs 100000 --work /dev/shm/fuzz
 
 Each reader gets that many inputs in a child process of its own. With --how coverage they come from
 atheris (pip install atheris, wherever PYTHONPATH finds it), which prefers what reaches new code;
 with --how structure from hypothesis, whose files are right but in some places. What comes out must
 be a result or a MetaINRError, within 2 seconds and 4 times the file's size + 200 MB, with nothing
-written. What is not is kept in WORK/found and makes the exit code 1.
+written outside of an archive's folder. What is not is kept in WORK/found and makes the exit code 1.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
 
-READERS = ("pvd", "vti", "json", "csv")
+SERIES, ARCHIVES = ("pvd", "vti", "json", "csv"), ("index", "step", "prior")
+READERS = (*SERIES, *ARCHIVES)
 TOKENS = (
     "<VTKFile", "type=", "ImageData", "<DataSet", "file=", "good.vti", "timestep=", "part=",
     "WholeExtent=", "Extent=", "<Piece", "<PointData>", "<CellData>", "<DataArray", "Name=",
@@ -87,32 +89,32 @@ def run_child(reader: str, options: argparse.Namespace) -> int:
     return fuzz_by_structure(reader, folder, options)
 
 
+def inputs_of(reader: str) -> Any:
+    """The module that makes and reads such files."""
+    name = "series_inputs" if reader in SERIES else "archive_inputs"
+    return importlib.import_module(f"tests.reliability.{name}")
+
+
 def make_campaign(reader: str, folder: Path, found: Path) -> Any:
     """Reads inputs as a file of one kind, beside files that such a file can name."""
     from metainr_core.errors import MetaINRError, MetaINRWarning
     from tests.reliability.fuzzing import Campaign, Watch
-    from tests.reliability.series_inputs import prepare, read_all, seeds
 
+    inputs = inputs_of(reader)
     warnings.simplefilter("error")
     warnings.simplefilter("ignore", MetaINRWarning)
-    path = prepare(reader, folder)
+    folder.mkdir()
+    inputs.prepare(reader, folder)
     # So that nothing is left to be imported while the reader is watched.
-    for data in seeds(reader):
-        path.write_bytes(data)
+    for data in inputs.seeds(reader):
         with suppress(MetaINRError):
-            read_all(path)
-    watch = Watch()
-    watch.inside = str(folder) if reader in ("vti", "json") else None
-
-    def reads(data: bytes) -> int:
-        read_all(path)
-        return len(data)
-
-    campaign = Campaign(reader, reads, found, watch)
+            inputs.read_all(inputs.put(reader, folder, data))
+    inside = None if reader in ("pvd", "csv") else str(folder)
+    campaign = Campaign(reader, found, Watch(inside, writes=reader in ARCHIVES))
 
     def feed(data: bytes) -> None:
-        path.write_bytes(data)
-        campaign(data)
+        path = inputs.put(reader, folder, data)
+        campaign(data, lambda: inputs.read_all(path))
 
     return campaign, feed
 
@@ -120,14 +122,13 @@ def make_campaign(reader: str, folder: Path, found: Path) -> Any:
 def fuzz_by_coverage(reader: str, folder: Path, options: argparse.Namespace) -> int:
     atheris = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["metainr_core", "json", "csv"]):
-        for name in ("series", "vti", "dataset_json", "ensemble"):
+        for name in ("series", "vti", "dataset_json", "ensemble", "archive", "verify"):
             importlib.import_module(f"metainr_core.{name}")
-    from tests.reliability.series_inputs import mutated, seeds
-
+    inputs = inputs_of(reader)
     campaign, feed = make_campaign(reader, folder / "files", options.work / "found")
     corpus = folder / "corpus"
     corpus.mkdir()
-    for number, data in enumerate(seeds(reader)):
+    for number, data in enumerate(inputs.seeds(reader)):
         (corpus / f"seed{number}").write_bytes(data)
     tokens = folder / "tokens"
     tokens.write_text("".join(f'"{t}"\n' for t in TOKENS))
@@ -141,10 +142,11 @@ def fuzz_by_coverage(reader: str, folder: Path, options: argparse.Namespace) -> 
         random = Random(seed)
         if random.randrange(8) == 0:
             return bytes(atheris.Mutate(data, most))
-        return mutated(data, random)[:most]
+        return bytes(inputs.mutated(data, random)[:most])
 
     settings = [f"-runs={options.inputs}", f"-seed={options.seed}", f"-dict={tokens}"]
-    settings += ["-max_len=4096", "-len_control=0", "-mutate_depth=4", "-cross_over=0"]
+    settings += [f"-max_len={4096 if reader in SERIES else 16384}", "-len_control=0"]
+    settings += ["-mutate_depth=4", "-cross_over=0"]
     settings += [f"-artifact_prefix={options.work}/found/{reader}-crash-"]
     settings += ["-timeout=30", "-rss_limit_mb=8192"]
     atheris.Setup([sys.argv[0], *settings, str(corpus)], one, custom_mutator=mutate)
@@ -155,8 +157,6 @@ def fuzz_by_coverage(reader: str, folder: Path, options: argparse.Namespace) -> 
 def fuzz_by_structure(reader: str, folder: Path, options: argparse.Namespace) -> int:
     from hypothesis import HealthCheck, Phase, given, seed, settings
 
-    from tests.reliability.series_inputs import strategy
-
     campaign, feed = make_campaign(reader, folder / "files", options.work / "found")
 
     @settings(
@@ -164,7 +164,7 @@ def fuzz_by_structure(reader: str, folder: Path, options: argparse.Namespace) ->
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @seed(options.seed)
-    @given(data=strategy(reader))
+    @given(data=inputs_of(reader).strategy(reader))
     def run(data: bytes) -> None:
         feed(data)
         if campaign.tally.inputs % 500 == 0:
