@@ -124,13 +124,15 @@ class Prior:
             _check_kind(path, data)
             siren_config = SirenConfig.from_json(data["siren"])
             components = int(data["components"])
+            # The first to notice components that no file has room for.
+            value_range = Range.from_json(data["value_range"], components)
             prior = cls(
                 siren=unpack(file, data.get("weights", "float32"), siren_config, components, 1),
                 siren_config=siren_config,
                 config=PretrainConfig.from_json(data["config"]),
                 array=str(data["array"]),
                 components=components,
-                value_range=Range.from_json(data["value_range"], components),
+                value_range=value_range,
                 voxel_share=float(data["voxel_share"]),
                 history=[{str(k): float(v) for k, v in row.items()} for row in data["history"]],
                 fingerprint=str(data["fingerprint"]),

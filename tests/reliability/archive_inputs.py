@@ -5,7 +5,6 @@ An input's first byte picks the archive that it is put into, and how; the rest i
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import shutil
@@ -54,7 +53,7 @@ def put(reader: str, folder: Path, data: bytes) -> Path:
     files[own] = data[1:]
     if reader == "step" and how >= 128:
         # So that it is not refused for its hash alone.
-        files["run.minr"] = _told(files["run.minr"], data[1:])
+        files["run.minr"] = told(files["run.minr"], data[1:])
     elif reader == "step":
         del files["run.minr"]
         path.unlink(missing_ok=True)
@@ -72,8 +71,8 @@ def _files(name: str) -> dict[str, bytes]:
     return {file: path.read_bytes() for file, path in found.items() if path.exists()}
 
 
-def _told(index: bytes, step: bytes) -> bytes:
-    """An index that says of its first step what this file is."""
+def told(index: bytes, step: bytes) -> bytes:
+    """The index that says of its first step what this file is."""
     found = json.loads(index)
     found["steps"][0] |= {"sha256": hashlib.sha256(step).hexdigest(), "bytes": len(step)}
     return json.dumps(found).encode()
@@ -166,12 +165,7 @@ def _cut(data: bytes, random: Random) -> bytes:
 
 def _changed_file(data: bytes, random: Random) -> bytes:
     """A safetensors file: its metadata, header or tensors, with what follows from that."""
-    (length,) = _LENGTH.unpack_from(data)
-    header = json.loads(data[8 : 8 + length])
-    body = bytearray(data[8 + length :])
-    metadata = json.loads(header["__metadata__"]["metainr"])
-    packed = "packed" in metadata
-    metadata = _unpacked(metadata)
+    metadata, entries, body = parts(data)
     part = random.randrange(8)
     if part < 4:
         metadata = _changed(metadata, random)
@@ -180,23 +174,32 @@ def _changed_file(data: bytes, random: Random) -> bytes:
             # What is first says how long the rest is.
             at = random.randrange(min(len(body), random.choice((8, 64, 10**9))))
             body[at] = random.choice((random.randrange(256), 0, 255, body[at] ^ 1))
-    elif random.randrange(4):
-        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        header = {"__metadata__": header["__metadata__"], **_changed(entries, random)}
     else:
-        metadata = {"kind": "step", "packed": base64.b85encode(random.randbytes(40)).decode()}
-        packed = False
-    if "sum" in metadata and random.randrange(8):
-        metadata["sum"] = _sum(header, bytes(body)) or metadata["sum"]
+        entries = _changed(entries, random)
+    return joined(metadata, entries, body, keeps_sum=random.randrange(8) == 0)
+
+
+def parts(data: bytes) -> tuple[dict[str, Any], dict[str, Any], bytearray]:
+    """Of a file of ours: its metadata, the descriptions of its tensors, and their bytes."""
+    (length,) = _LENGTH.unpack_from(data)
+    entries = json.loads(data[8 : 8 + length])
+    metadata = _unpacked(json.loads(entries.pop("__metadata__")["metainr"]))
+    return metadata, entries, bytearray(data[8 + length :])
+
+
+def joined(metadata: Any, entries: Any, body: bytes | bytearray, keeps_sum: bool = False) -> bytes:
+    """The inverse of ``parts``, with the checksum that these tensors have."""
+    if "sum" in metadata and not keeps_sum:
+        metadata["sum"] = _sum(entries, body) or metadata["sum"]
+    packed = "version" not in metadata or metadata["version"] == 3
     text = json.dumps(_packed(metadata) if packed else metadata)
-    header["__metadata__"] = {"metainr": text}
-    raw = json.dumps(header).encode()
-    return _LENGTH.pack(len(raw)) + raw + bytes(body)
+    raw = json.dumps({"__metadata__": {"metainr": text}, **entries}).encode()
+    return _LENGTH.pack(len(raw)) + raw + body
 
 
-def _sum(header: dict[str, Any], body: bytes) -> str:
+def _sum(entries: Any, body: bytes | bytearray) -> str:
     """The checksum that a file with these tensors should have, or nothing."""
-    raw = json.dumps({name: e for name, e in header.items() if name != "__metadata__"}).encode()
+    raw = json.dumps(entries).encode()
     try:
         return file_checksum(TensorFile(Path("x"), bytearray(_LENGTH.pack(len(raw)) + raw + body)))
     except MetaINRError:

@@ -95,7 +95,7 @@ class Watch:
             self.seen.append(f"opened outside: {path!r}")
 
     def _is_inside(self, path: str | os.PathLike[str]) -> bool:
-        return os.path.abspath(path).startswith(f"{self.inside}{os.sep}")
+        return f"{os.path.abspath(path)}{os.sep}".startswith(f"{self.inside}{os.sep}")
 
 
 class Campaign:
